@@ -1,0 +1,21 @@
+"""The errors of the agent, by what the lifecycle does with them."""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """Something the agent was asked to do can't be done.
+
+    Attributes:
+        code: stable identifier, such as ``agent.runtime-missing``; it is what a report carries.
+        hint: what to do next; empty where nothing is known to help.
+    """
+
+    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+
+
+class IncompatibleError(AgentError):
+    """This device can't run the bundle; another one can."""

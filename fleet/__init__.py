@@ -1,0 +1,1 @@
+"""`pack-fleet`: publish, roll out, ingest, detect drift, request retraining, show."""

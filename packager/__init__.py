@@ -1,0 +1,1 @@
+"""`pack`: model in, gated and signed bundles out."""

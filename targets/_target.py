@@ -1,0 +1,162 @@
+"""What a target is: the protocol that every module here satisfies with its module-level ``target``.
+
+Nothing heavy is imported here or at the top of a target's module, so that listing targets costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
+
+    Arrays = Mapping[str, NDArray[np.generic]]
+    """Tensors by name; the first axis is the sample, unless the model's signature fixes it."""
+
+from manifests.manifest import (
+    FileSection,
+    HardwareSection,
+    QuantizationSection,
+    ResourcesSection,
+    RuntimeSection,
+    SignatureSection,
+)
+
+Fidelity = Literal["runtime", "emulated"]
+"""``runtime``: the device's own runtime ran the shipped file. ``emulated``: something that imitates it did."""
+
+
+class TargetError(Exception):
+    """A target can't do what it was asked.
+
+    Attributes:
+        code: stable identifier, such as ``edge-arm.calibration``.
+        hint: what to do next.
+    """
+
+    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+
+
+class Toolchain(msgspec.Struct, frozen=True, kw_only=True):
+    """What a target needs on the build machine, as data; nothing is imported to find out."""
+
+    distributions: tuple[str, ...] = ()
+    """Python distributions, as on PyPI. Their versions are part of the cache key and of the manifest."""
+    executables: tuple[str, ...] = ()
+    """Programs that must be on PATH."""
+    extra: str = ""
+    """The extra of packtrain that brings the distributions: ``pip install packtrain[extra]``."""
+    hint: str = ""
+    """How to get the executables."""
+
+
+class Needs(msgspec.Struct, frozen=True, kw_only=True):
+    """The normal form of ONNX that a target accepts; the packager's passes bring a model there."""
+
+    opset: tuple[int, int]
+    """Lowest and highest version of the default operator set, inclusive."""
+    ir_version: int
+    """Highest ONNX IR version."""
+    static_shapes: bool = False
+    """Every dimension must be a number; the target's options say which value a free one gets."""
+    ml_operators: bool = True
+    """Whether operators of the domain ``ai.onnx.ml`` may remain."""
+    functions: bool = False
+    """Whether model-local functions may remain."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One node that a target can't take."""
+
+    node: str
+    """The node's name; where it has none, that of its first output."""
+    operator: str
+    """Such as ``Conv`` or ``ai.onnx.ml.TreeEnsembleClassifier``."""
+    reason: str
+    hint: str = ""
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True):
+    """What `convert` wrote below its `out` folder, and what the manifest says of it."""
+
+    files: tuple[FileSection, ...]
+    """Paths are relative to `out`."""
+    signature: SignatureSection
+    """Of the shipped file: same names as the source model's, in the same order."""
+    runtime: RuntimeSection
+    resources: ResourcesSection
+    hardware: HardwareSection = HardwareSection()
+    quantization: QuantizationSection = QuantizationSection()
+    golden_tolerance: tuple[float, float] = (1e-3, 1e-5)
+    """rtol and atol that another machine's run of the same file is expected to keep to."""
+    parity_limit: float = 1e-4
+    """Default limit of the parity gate: see `OutputParity.max_relative`."""
+    notes: tuple[str, ...] = ()
+    """What the user should know, such as a dtype that was narrowed."""
+
+
+class Runner(Protocol):
+    """Runs the shipped files on this host."""
+
+    fidelity: Fidelity
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        """Outputs by name, for one call of the model.
+
+        The leading dimension of each input must be one that the signature allows.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what the runtime holds."""
+        ...
+
+
+@runtime_checkable
+class Target(Protocol):
+    """One runtime that packtrain builds for."""
+
+    name: str
+    """The module's name with ``-`` for ``_``."""
+    summary: str
+    """One line for ``pack targets``."""
+    toolchain: Toolchain
+    needs: Needs
+    Options: ClassVar[type[msgspec.Struct]]
+    """Struct read from ``[targets.NAME]`` of ``pack.toml``; every field has a default, unknown fields are refused."""
+
+    def free_dimensions(self, options: msgspec.Struct) -> dict[str, int]:
+        """The value for each free dimension by its name; the key ``*`` stands for all others.
+
+        Used only when `needs.static_shapes` holds.
+        """
+        ...
+
+    def unsupported(self, model: onnx.ModelProto) -> list[Finding]:
+        """Every node of a model in the target's normal form that it can't take, before anything is converted."""
+        ...
+
+    def convert(self, model: Path, options: msgspec.Struct, calibration: Arrays | None, out: Path) -> Artifact:
+        """Write the artifact's files below `out`, an empty folder.
+
+        `model` is an ONNX file in the normal form that `needs` asks for; it is a private copy and stays unchanged.
+        Deterministic: same model, options, calibration and toolchain, same bytes.
+
+        Raises:
+            TargetError: it can't be done; the message says why and the hint what helps.
+        """
+        ...
+
+    def runner(self, artifact: Artifact, folder: Path) -> Runner:
+        """What runs the artifact whose files stand below `folder`."""
+        ...

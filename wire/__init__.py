@@ -1,0 +1,1 @@
+"""What crosses the network between device and server: topics, messages, sketches, chunks."""
