@@ -1,0 +1,238 @@
+"""An OCI image layout on disk: blobs by digest, an index of names, and referrers.
+
+OCI image specification 1.1: image-layout.md, manifest.md, image-index.md, descriptor.md.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from manifests.canonical import canonical_json
+from manifests.digests import Digest, check_bytes, digest_bytes, digest_file
+from manifests.durable import sync_folder, write_durably
+from manifests.errors import LayoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+IMAGE_MEDIA_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_MEDIA_TYPE = "application/vnd.oci.image.index.v1+json"
+EMPTY_MEDIA_TYPE = "application/vnd.oci.empty.v1+json"
+REFERENCE_ANNOTATION = "org.opencontainers.image.ref.name"
+DOCUMENT_LIMIT = 4 << 20
+"""Largest index or image manifest that is parsed, in bytes (what registries accept)."""
+
+
+class Descriptor(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Points at a blob: OCI descriptor.md."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    artifact_type: str | None = None
+    annotations: dict[str, str] = {}
+
+
+class Image(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """An OCI image manifest, used as an artifact: manifest.md."""
+
+    schema_version: int
+    media_type: str
+    artifact_type: str | None = None
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    subject: Descriptor | None = None
+    annotations: dict[str, str] = {}
+
+
+class Index(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """``index.json``: image-index.md."""
+
+    schema_version: int
+    media_type: str = INDEX_MEDIA_TYPE
+    manifests: tuple[Descriptor, ...]
+
+
+class Layout:
+    """A folder that is an OCI image layout; made where there is none.
+
+    Safe for several processes at once: blobs are written under their digest by a rename, and the index under a lock.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._blobs = folder / "blobs" / "sha256"
+
+    @classmethod
+    def create(cls, folder: Path) -> Layout:
+        """The layout in `folder`, which is made if need be.
+
+        Raises:
+            LayoutError: the folder holds something else.
+        """
+        layout = cls(folder)
+        marker = folder / "oci-layout"
+        if folder.exists() and not marker.exists() and any(folder.iterdir()):
+            raise LayoutError("layout.foreign", f"'{folder}' holds something that is not an OCI image layout")
+        layout._blobs.mkdir(parents=True, exist_ok=True)
+        if not marker.exists():
+            write_durably(marker, canonical_json({"imageLayoutVersion": "1.0.0"}))
+        return layout
+
+    @classmethod
+    def open(cls, folder: Path) -> Layout:
+        """The layout in `folder`.
+
+        Raises:
+            LayoutError: there is none.
+        """
+        if not (folder / "oci-layout").is_file():
+            raise LayoutError("layout.missing", f"'{folder}' is not an OCI image layout", hint="pack writes one")
+        return cls(folder)
+
+    def blob_path(self, digest: str) -> Path:
+        """Where the blob of that digest stands, or would."""
+        return self._blobs / digest.removeprefix("sha256:")
+
+    def add_bytes(self, data: bytes, media_type: str, *, annotations: dict[str, str] | None = None) -> Descriptor:
+        """Store a blob; writing what is there already is no error."""
+        digest = digest_bytes(data)
+        path = self.blob_path(digest)
+        if not path.exists():
+            write_durably(path, data)
+        return Descriptor(media_type=media_type, digest=digest, size=len(data), annotations=annotations or {})
+
+    def add_file(self, source: Path, media_type: str, *, annotations: dict[str, str] | None = None) -> Descriptor:
+        """Store a copy of a file as a blob."""
+        digest = digest_file(source)
+        path = self.blob_path(digest)
+        if not path.exists():
+            copy = path.with_suffix(f".{source.stat().st_ino}.partial")
+            shutil.copyfile(source, copy)
+            copy.replace(path)
+            sync_folder(path.parent)
+        return Descriptor(media_type=media_type, digest=digest, size=path.stat().st_size, annotations=annotations or {})
+
+    def add_image(self, image: Image) -> Descriptor:
+        """Store an image manifest in its canonical bytes."""
+        stored = self.add_bytes(canonical_json(image), IMAGE_MEDIA_TYPE)
+        return msgspec.structs.replace(stored, artifact_type=image.artifact_type)
+
+    def read_bytes(self, descriptor: Descriptor, *, limit: int = DOCUMENT_LIMIT) -> bytes:
+        """A blob's bytes, whose size and digest are checked.
+
+        Raises:
+            LayoutError: it is missing, or larger than `limit`.
+            DigestMismatchError: it is not what its digest says.
+        """
+        if descriptor.size > limit:
+            raise LayoutError(
+                "layout.size",
+                f"blob {descriptor.digest} is too large: expected at most {limit} bytes, got {descriptor.size}",
+            )
+        try:
+            with self.blob_path(descriptor.digest).open("rb") as stream:
+                data = stream.read(limit + 1)
+        except FileNotFoundError as error:
+            raise LayoutError("layout.blob", f"blob {descriptor.digest} is missing in '{self.folder}'") from error
+        return check_bytes(data, descriptor.digest, what=descriptor.digest)
+
+    def read_image(self, descriptor: Descriptor) -> Image:
+        """The image manifest that `descriptor` points at.
+
+        Raises:
+            LayoutError: it is missing, too large, or not an image manifest.
+            DigestMismatchError: it is not what its digest says.
+        """
+        return parse_image(self.read_bytes(descriptor))
+
+    def index(self) -> Index:
+        """What the layout names.
+
+        Raises:
+            LayoutError: the index is damaged.
+        """
+        path = self.folder / "index.json"
+        if not path.exists():
+            return Index(schema_version=2, manifests=())
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Index)
+        except msgspec.DecodeError as error:
+            raise LayoutError("layout.index", f"'{path}' is not an OCI index: {error}") from error
+
+    def name(self, reference: str, descriptor: Descriptor) -> None:
+        """Let `reference` stand for the image, and no longer for another."""
+        named = msgspec.structs.replace(descriptor, annotations={REFERENCE_ANNOTATION: reference})
+        with self._locked():
+            kept = [
+                entry for entry in self.index().manifests if entry.annotations.get(REFERENCE_ANNOTATION) != reference
+            ]
+            self._write_index([*kept, named])
+
+    def attach(self, image: Descriptor) -> None:
+        """List an image that has a subject, so that `referrers` finds it."""
+        with self._locked():
+            entries = self.index().manifests
+            if all(entry.digest != image.digest for entry in entries):
+                self._write_index([*entries, image])
+
+    def resolve(self, reference: str) -> Descriptor:
+        """The image that `reference`, a name or a digest, stands for.
+
+        Raises:
+            LayoutError: nothing goes by that name.
+        """
+        for entry in self.index().manifests:
+            if reference in (entry.annotations.get(REFERENCE_ANNOTATION), entry.digest):
+                return entry
+        known = ", ".join(self.references()) or "nothing"
+        raise LayoutError("layout.reference", f"no bundle '{reference}' in '{self.folder}'", hint=f"it holds: {known}")
+
+    def references(self) -> list[str]:
+        """All names, sorted."""
+        names = (entry.annotations.get(REFERENCE_ANNOTATION) for entry in self.index().manifests)
+        return sorted(name for name in names if name)
+
+    def referrers(self, subject: str) -> list[tuple[Descriptor, Image]]:
+        """The images whose subject has that digest."""
+        found = []
+        for entry in self.index().manifests:
+            if entry.media_type != IMAGE_MEDIA_TYPE:
+                continue
+            image = self.read_image(entry)
+            if image.subject is not None and image.subject.digest == subject:
+                found.append((entry, image))
+        return found
+
+    def _write_index(self, entries: list[Descriptor]) -> None:
+        ordered = sorted(entries, key=lambda entry: (entry.annotations.get(REFERENCE_ANNOTATION, ""), entry.digest))
+        index = Index(schema_version=2, media_type=INDEX_MEDIA_TYPE, manifests=tuple(ordered))
+        document = msgspec.to_builtins(index) | {"mediaType": INDEX_MEDIA_TYPE}
+        write_durably(self.folder / "index.json", canonical_json(document))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def parse_image(data: bytes) -> Image:
+    """The image manifest in `data`.
+
+    Raises:
+        LayoutError: it is none.
+    """
+    try:
+        image = msgspec.json.decode(data, type=Image)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise LayoutError("layout.image", f"not an OCI image manifest: {error}") from error
+    if image.media_type != IMAGE_MEDIA_TYPE:
+        raise LayoutError("layout.image", f"expected media type {IMAGE_MEDIA_TYPE}, got {image.media_type}")
+    return image
