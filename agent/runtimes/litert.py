@@ -1,0 +1,75 @@
+"""TFLite files, run by LiteRT on the CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agent.runtimes._arguments import Declared, checked_inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ai_edge_litert.interpreter import Interpreter
+    from numpy.typing import NDArray
+
+    from agent.runtimes._runtime import Runtime
+
+DISTRIBUTION = "ai-edge-litert"
+
+
+class _Signature:
+    """The only signature of one file; not safe for concurrent calls, since the interpreter's tensors are shared."""
+
+    def __init__(self, interpreter: Interpreter, inputs: dict[str, int], outputs: dict[str, int]) -> None:
+        self._interpreter = interpreter
+        self._inputs = inputs
+        self._outputs = outputs
+        details = {entry["index"]: entry for entry in interpreter.get_input_details()}
+        self._declared = [_declared(name, details[index]) for name, index in inputs.items()]
+
+    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        checked = checked_inputs(self._declared, inputs)
+        for name, index in self._inputs.items():
+            self._interpreter.set_tensor(index, checked[name])
+        self._interpreter.invoke()
+        # get_tensor copies: nothing that the caller keeps is a view of the arena.
+        return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
+
+    def close(self) -> None:
+        del self._interpreter
+
+
+def open_model(path: Path, *, threads: int) -> Runtime:
+    """The TFLite file, its tensors allocated, ready to run with that many threads.
+
+    Names are those of the file's signature; a file without one goes by the names of its tensors.
+
+    Raises:
+        ValueError: LiteRT can't load the file or allocate its tensors; the message has its reason.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"LiteRT can't load '{path.name}': {error}") from error
+    signatures = interpreter._get_full_signature_list()  # noqa: SLF001 - the public list leaves out the tensors' indices
+    if len(signatures) > 1:
+        raise ValueError(f"'{path.name}' has {len(signatures)} signatures: expected one, got {', '.join(signatures)}")
+    for signature in signatures.values():
+        return _Signature(interpreter, dict(signature["inputs"]), dict(signature["outputs"]))
+    inputs = {entry["name"]: entry["index"] for entry in interpreter.get_input_details()}
+    outputs = {entry["name"]: entry["index"] for entry in interpreter.get_output_details()}
+    return _Signature(interpreter, inputs, outputs)
+
+
+def _declared(name: str, entry: dict[str, object]) -> Declared:
+    signature = entry["shape_signature"]
+    if not isinstance(signature, np.ndarray):
+        raise TypeError(f"shape of input '{name}' is not an array: got {signature!r}")
+    shape = tuple(f"?{axis}" if size < 0 else int(size) for axis, size in enumerate(signature))
+    return Declared(name, np.dtype(entry["dtype"]).name, shape)  # type: ignore[call-overload]  # LiteRT gives a numpy type
