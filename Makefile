@@ -1,0 +1,41 @@
+# make demo    the main job from nothing, with a transcript; ARGS=--keep leaves it running
+# make test    all tests
+# make check   style, types, import contracts, documents
+# make bench   measurements, written to bench/results/
+# make docs    the documents' blocks, executed
+SHELL := /bin/sh
+UV := .ci/uv
+PYTHON := .venv/bin/python
+RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
+DEBIAN := mosquitto
+
+.PHONY: demo test check bench docs environment development
+
+demo: environment
+	$(PYTHON) examples/digits/demo.py $(ARGS)
+
+test: development
+	.ci/debian $(DEBIAN)
+	$(PYTHON) -m pytest $(ARGS)
+
+check: development
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PYTHON) -m pytest -q tests/docs
+	$(UV) run --quiet --locked --isolated --no-default-groups --extra pack pack --help >/dev/null
+	$(UV) run --quiet --locked --isolated --no-default-groups pack-agent --help >/dev/null
+
+bench: development
+	$(PYTHON) bench/start.py
+
+docs: development
+	$(PYTHON) -m pytest -q tests/docs
+
+# What a user installs; nothing is taken away that `development` brought.
+environment:
+	$(UV) sync --quiet --locked --inexact --no-default-groups $(RUNTIME)
+
+development:
+	$(UV) sync --quiet --locked $(RUNTIME) --extra parquet
