@@ -1,0 +1,76 @@
+"""Bundles on disk: where a store is, and the bundle that a reference means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from manifests.bundle import Bundle, read_bundle
+from manifests.errors import LayoutError, ManifestError
+from manifests.layout import Layout
+from packager.errors import ConfigError, SignatureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PREFIX = "oci:"
+
+
+def create_store(folder: Path) -> Layout:
+    """The store in `folder`, which is made if need be.
+
+    Raises:
+        ConfigError: the folder holds something else.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return Layout.create(folder)
+    except LayoutError as error:
+        raise ConfigError(error.code, str(error), hint=error.hint) from error
+
+
+def find_bundle(reference: str, store: Path) -> tuple[Layout, Bundle]:
+    """The bundle, and the store it stands in.
+
+    `reference` is ``name:version@target`` or a digest in `store`; or ``oci:PATH``, a store elsewhere that holds one
+    bundle; or ``oci:PATH:REFERENCE``.
+
+    Raises:
+        ConfigError: there is no such store or bundle, or the reference means several.
+        SignatureError: the bundle is damaged.
+    """
+    folder = store
+    if reference.startswith(_PREFIX):
+        place, _, reference = reference.removeprefix(_PREFIX).partition(":")
+        folder = Path(place)
+    try:
+        layout = Layout.open(folder)
+        return layout, read_bundle(layout, reference or _only(layout))
+    except LayoutError as error:
+        raise ConfigError(error.code, str(error), hint=error.hint) from error
+    except ManifestError as error:
+        raise SignatureError(error.code, str(error), hint=error.hint) from error
+
+
+def bundles(store: Path) -> Iterator[Bundle]:
+    """The bundles of a store by reference, sorted; none where there is no store.
+
+    Raises:
+        SignatureError: one is damaged.
+    """
+    if not (store / "oci-layout").is_file():
+        return
+    layout = Layout.open(store)
+    for reference in layout.references():
+        yield find_bundle(reference, store)[1]
+
+
+def _only(layout: Layout) -> str:
+    references = layout.references()
+    if len(references) != 1:
+        raise ConfigError(
+            "store.reference",
+            f"'{layout.folder}' holds {len(references)} bundles: expected one, or a reference",
+            hint=f"it holds: {', '.join(references)}" if references else "pack writes bundles into it",
+        )
+    return references[0]
