@@ -1,0 +1,103 @@
+"""`fleet.toml` as frozen structs; an error names the field's path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import msgspec
+
+from fleet.errors import FleetError
+from manifests.manifest import Name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Port: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+"""0: any that is free when the server starts."""
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
+Share: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Engine: TypeAlias = Literal["auto", "mosquitto", "nats", "external"]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every table of the file has in common: frozen, and strict about its fields."""
+
+
+class BrokerTable(Table, frozen=True, kw_only=True):
+    """``[broker]``: the MQTT broker that the server starts, or one that runs elsewhere."""
+
+    engine: Engine = "auto"
+    """``auto``: mosquitto when it is installed, else nats. ``external``: nothing is started."""
+    host: str = "127.0.0.1"
+    """Where it listens; with ``external``, where it is."""
+    port: Port = 1883
+
+
+class ApiTable(Table, frozen=True, kw_only=True):
+    """``[api]``: where HTTP is served."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8420
+
+
+class DriftTable(Table, frozen=True, kw_only=True):
+    """``[drift]``: when a model's inputs count as changed."""
+
+    interval: Seconds = 5.0
+    """Seconds between two looks at the telemetry."""
+    window: Seconds = 3600.0
+    """Seconds of telemetry that are compared with the baseline."""
+    minimum_rows: Annotated[int, msgspec.Meta(ge=1)] = 200
+    """Below this many rows there is no verdict."""
+    psi: Seconds = 0.25
+    """Population stability index from which a feature counts as drifted."""
+    share: Share = 0.1
+    """Share of the features that must have drifted."""
+
+
+class CommandSink(Table, frozen=True, kw_only=True, tag_field="kind", tag="command"):
+    """``[[sinks]]`` with ``kind = "command"``: a program that gets the request on its standard input."""
+
+    command: tuple[str, ...]
+    """Program and arguments; no shell has a part in it."""
+    timeout: Seconds = 3600.0
+
+
+class WebhookSink(Table, frozen=True, kw_only=True, tag_field="kind", tag="webhook"):
+    """``[[sinks]]`` with ``kind = "webhook"``: an address that gets the request as a CloudEvent."""
+
+    url: str
+    timeout: Seconds = 10.0
+
+
+Sink: TypeAlias = CommandSink | WebhookSink
+
+
+class FleetConfig(Table, frozen=True, kw_only=True):
+    """The whole file."""
+
+    fleet: Name
+    database: str = ""
+    """SQLAlchemy URL; empty: ``fleet.db`` in the workspace."""
+    broker: BrokerTable = BrokerTable()
+    api: ApiTable = ApiTable()
+    drift: DriftTable = DriftTable()
+    sinks: tuple[Sink, ...] = ()
+
+
+def read_config(path: Path) -> FleetConfig:
+    """The configuration in `path`.
+
+    Raises:
+        FleetError: there is no such file, it is not TOML, or a field is wrong; the message names it.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FleetError(
+            "fleet.config", f"'{path}' can't be read: {error.strerror}", hint="pack-fleet init makes a workspace"
+        ) from error
+    try:
+        return msgspec.toml.decode(data, type=FleetConfig)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FleetError("fleet.config", f"'{path}' is not valid: {error}") from error

@@ -1,0 +1,69 @@
+"""Telemetry: the windows that devices sent, each once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from fleet.store.tables import windows
+from wire.messages import Window, decode, encode
+
+if TYPE_CHECKING:
+    from fleet.store.database import Database
+
+
+class StoredWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """A window, and where it came from."""
+
+    device: str
+    received: float
+    window: Window
+
+
+class Telemetry:
+    """The table of windows."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, device: str, window: Window, *, now: float) -> bool:
+        """Add a window; False: the device sent it before, so it counts once."""
+        try:
+            with self._database.writing() as connection:
+                connection.execute(
+                    insert(windows).values(
+                        device=device,
+                        boot=window.boot,
+                        sequence=window.sequence,
+                        model=window.model,
+                        version=window.version,
+                        bundle=window.bundle,
+                        rows=window.rows,
+                        received=now,
+                        body=encode(window),
+                    )
+                )
+        except IntegrityError:
+            return False
+        return True
+
+    def all(
+        self, *, model: str | None = None, bundle: str | None = None, device: str | None = None, since: float = 0.0
+    ) -> list[StoredWindow]:
+        """The windows received at `since` or later, in the order in which they came."""
+        query = select(windows.c.device, windows.c.received, windows.c.body).where(windows.c.received >= since)
+        for column, value in ((windows.c.model, model), (windows.c.bundle, bundle), (windows.c.device, device)):
+            if value is not None:
+                query = query.where(column == value)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(windows.c.received, windows.c.sequence)).all()
+        return [StoredWindow(device=row.device, received=row.received, window=decode(row.body, Window)) for row in rows]
+
+    def bundles(self, *, since: float = 0.0) -> list[str]:
+        """Digests of the bundles that sent something at `since` or later."""
+        query = select(windows.c.bundle).where(windows.c.received >= since).distinct().order_by(windows.c.bundle)
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
