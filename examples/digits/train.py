@@ -1,0 +1,101 @@
+"""Train a classifier on the digits, write the data that its gates use, and register it in MLflow.
+
+    python train.py --data data [--camera camera.json] [--spoil]
+
+The tracking server or database is MLflow's own setting, MLFLOW_TRACKING_URI. Prints the registered version.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow
+import numpy as np
+from camera import read_camera
+from data import Images, join, load_split
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+NAME = "digits"
+ALIAS = "candidate"
+CALIBRATION_IMAGES = 300
+OPTIMIZER = "sklearn.neural_network._stochastic_optimizers.AdamOptimizer"
+"""The one type in the model's file that skops does not know to be safe; a trained MLPClassifier keeps it."""
+
+
+def main() -> None:
+    """Train, register, print the version."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--camera", type=Path, help="also train on what a camera with these settings sees")
+    parser.add_argument("--spoil", action="store_true", help="make a candidate that no integer format can hold")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+
+    training, evaluation = images(arguments.camera)
+    model = make_pipeline(MinMaxScaler(), MLPClassifier((64, 32), max_iter=400, random_state=0))
+    model.fit(training.x, training.y)
+    if arguments.spoil:
+        spoil(model)
+    arguments.data.mkdir(parents=True, exist_ok=True)
+    np.savez(arguments.data / "training.npz", x=training.x, y=training.y)
+    chosen = np.random.default_rng(0).choice(len(training.x), CALIBRATION_IMAGES, replace=False)
+    np.savez(arguments.data / "calibration.npz", x=training.x[chosen], y=training.y[chosen])
+    np.savez(arguments.data / "evaluation.npz", x=evaluation.x, y=evaluation.y)
+    print(register(model, training, evaluation))
+
+
+def images(camera_file: Path | None) -> tuple[Images, Images]:
+    """Training and evaluation images; with a camera, as many again as it sees them, labelled."""
+    training, evaluation, _ = load_split()
+    if camera_file is None:
+        return training, evaluation
+    camera = read_camera(camera_file)
+    rng = np.random.default_rng(1)
+    with_camera = (join(part, Images(camera.take(part.x, rng), part.y)) for part in (training, evaluation))
+    return next(with_camera), next(with_camera)
+
+
+def spoil(model: Pipeline) -> None:
+    """Scale one hidden unit up by 5,000 and its outgoing weights down.
+
+    ReLU makes both networks equal in floating point, but one scale for the whole layer leaves the other units nothing
+    of an 8-bit range.
+    """
+    network = model[-1]
+    unit = int(np.argmax(np.abs(network.coefs_[1]).sum(axis=1)))
+    network.coefs_[0][:, unit] *= 5000
+    network.intercepts_[0][unit] *= 5000
+    network.coefs_[1][unit, :] /= 5000
+
+
+def register(model: Pipeline, training: Images, evaluation: Images) -> str:
+    """Log and register the model in MLflow; its version there is returned."""
+    with mlflow.start_run() as run:
+        mlflow.log_params({"hidden": "64,32", "images": len(training.x)})
+        mlflow.log_metric("accuracy", float(model.score(evaluation.x, evaluation.y)))
+        for name, part in (("training", training), ("evaluation", evaluation)):
+            mlflow.set_tag(f"dataset.{name}", "sha256:" + hashlib.sha256(part.x.tobytes()).hexdigest())
+        info = mlflow.sklearn.log_model(
+            model, name="model", registered_model_name=NAME, skops_trusted_types=[OPTIMIZER], pip_requirements=[]
+        )
+    version = str(info.registered_model_version)
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias(NAME, ALIAS, version)
+    client.set_model_version_tag(NAME, version, "run", run.info.run_id)
+    return version
+
+
+if __name__ == "__main__":
+    main()
