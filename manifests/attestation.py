@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from manifests.canonical import canonical_json
+from manifests.canonical import canonical_json, parse_json, plain
 from manifests.digests import Digest
 from manifests.errors import InvalidSignatureError
 from manifests.layout import EMPTY_MEDIA_TYPE, IMAGE_MEDIA_TYPE, Descriptor, Image
@@ -70,7 +70,7 @@ def attest(
         type=STATEMENT_TYPE,
         subject=(Subject(name=name, digest={"sha256": bundle.digest.removeprefix("sha256:")}),),
         predicate_type=predicate_type,
-        predicate=msgspec.to_builtins(predicate),
+        predicate=msgspec.convert(plain(predicate), dict[str, object]),
     )
     envelope = sign(canonical_json(statement), PAYLOAD_TYPE, signers)
     image = Image(
@@ -110,8 +110,8 @@ def verify_statement(envelope: bytes, bundle_digest: str, predicate_type: str, k
     """
     payload = verify(envelope, PAYLOAD_TYPE, keys)
     try:
-        statement = msgspec.json.decode(payload, type=Statement)
-    except (msgspec.DecodeError, RecursionError) as error:
+        statement = parse_json(payload, Statement)
+    except msgspec.DecodeError as error:
         raise InvalidSignatureError("signature.statement", f"not an in-toto statement: {error}") from error
     if statement.type != STATEMENT_TYPE or statement.predicate_type != predicate_type:
         raise InvalidSignatureError(

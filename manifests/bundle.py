@@ -12,7 +12,8 @@ import msgspec
 
 from manifests.attestation import BUNDLE_PREDICATE, BundlePredicate, attest, envelopes, verify_statement
 from manifests.digests import check_file, digest_bytes
-from manifests.errors import InvalidManifestError, InvalidSignatureError
+from manifests.durable import durable_stream
+from manifests.errors import InvalidManifestError, InvalidSignatureError, LayoutError
 from manifests.layout import IMAGE_MEDIA_TYPE, Descriptor, Image, parse_image
 from manifests.manifest import (
     MANIFEST_LIMIT,
@@ -21,6 +22,7 @@ from manifests.manifest import (
     decode_manifest,
     encode_manifest,
 )
+from manifests.signing import ENVELOPE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,14 @@ if TYPE_CHECKING:
 
 ARTIFACT_TYPE = "application/vnd.cncf.model.manifest.v1+json"
 FILEPATH_ANNOTATION = "org.cncf.model.filepath"
+LAYER_MEDIA_TYPES = {
+    "model": "application/vnd.cncf.model.weight.v1.raw",
+    "weights": "application/vnd.cncf.model.weight.v1.raw",
+    "golden": "application/vnd.cncf.model.dataset.v1.raw",
+    "labels": "application/vnd.cncf.model.weight.config.v1.raw",
+    "other": "application/vnd.cncf.model.doc.v1.raw",
+}
+"""Role of a file to its layer's media type (SPEC 5.2.4); the file's own type stands in the manifest."""
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +79,12 @@ def write_bundle(layout: Layout, manifest: Manifest, folder: Path) -> Bundle:
     layers = []
     for entry in manifest.files:
         source = check_file(folder / entry.path, entry.digest)
-        layers.append(layout.add_file(source, entry.media_type, annotations={FILEPATH_ANNOTATION: entry.path}))
+        layer = layout.add_file(source, LAYER_MEDIA_TYPES[entry.role], annotations={FILEPATH_ANNOTATION: entry.path})
+        if (layer.digest, layer.size) != (entry.digest, entry.size):
+            raise InvalidManifestError(
+                "bundle.files", f"size of '{entry.path}' is not as listed: expected {entry.size}, got {layer.size}"
+            )
+        layers.append(layer)
     image = Image(
         schema_version=2,
         media_type=IMAGE_MEDIA_TYPE,
@@ -119,35 +134,42 @@ def assemble(image: Image, descriptor: Descriptor, manifest_bytes: bytes) -> Bun
     if digest_bytes(manifest_bytes) != image.config.digest:
         raise InvalidManifestError("bundle.config", "the manifest is not the one that the OCI manifest names")
     manifest = decode_manifest(manifest_bytes)
-    layers = [_as_file(layer) for layer in image.layers]
-    files = [(entry.path, entry.digest, entry.size) for entry in manifest.files]
+    layers = [
+        (layer.annotations.get(FILEPATH_ANNOTATION), layer.media_type, layer.digest, layer.size)
+        for layer in image.layers
+    ]
+    files = [(entry.path, LAYER_MEDIA_TYPES[entry.role], entry.digest, entry.size) for entry in manifest.files]
     if layers != files:
         raise InvalidManifestError("bundle.files", "the layers of the OCI manifest are not the files of the manifest")
     return Bundle(descriptor=descriptor, image=image, manifest=manifest)
 
 
 def check_files(layout: Layout, bundle: Bundle) -> None:
-    """Compare every file of the bundle with its digest.
+    """Compare every file of the bundle with its size and digest.
 
     Raises:
-        LayoutError: a file is missing.
+        LayoutError: a file is missing, or of another size.
         DigestMismatchError: a file is damaged.
     """
     for layer in bundle.image.layers:
-        layout.read_bytes(layer, limit=layer.size)
+        layout.copy_blob(layer, None)
 
 
 def unpack(layout: Layout, bundle: Bundle, folder: Path) -> None:
-    """Write the bundle's files below `folder`, each checked against its digest.
+    """Write the bundle's files below `folder`, each checked against its size and digest before it gets its name.
 
     Raises:
-        LayoutError: a file is missing.
+        LayoutError: a file is missing or of another size, or its place is not below `folder` (a link leads out).
         DigestMismatchError: a file is damaged.
     """
+    root = folder.resolve()
     for layer, entry in zip(bundle.image.layers, bundle.manifest.files, strict=True):
         target = folder / entry.path
+        if not target.parent.resolve().is_relative_to(root):
+            raise LayoutError("layout.path", f"'{entry.path}' leads out of '{folder}'")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(layout.read_bytes(layer, limit=layer.size))
+        with durable_stream(target) as stream:
+            layout.copy_blob(layer, stream)
 
 
 def sign_bundle(layout: Layout, bundle: Bundle, signers: Sequence[CryptoSigner]) -> bytes:
@@ -168,7 +190,7 @@ def sign_bundle(layout: Layout, bundle: Bundle, signers: Sequence[CryptoSigner])
         predicate=predicate,
         signers=signers,
     )
-    return layout.read_bytes(layout.read_image(stored).layers[0])
+    return layout.read_bytes(layout.read_image(stored).layers[0], limit=ENVELOPE_LIMIT)
 
 
 def verify_bundle(layout: Layout, bundle: Bundle, keys: Sequence[Key]) -> None:
@@ -177,6 +199,7 @@ def verify_bundle(layout: Layout, bundle: Bundle, keys: Sequence[Key]) -> None:
     Raises:
         InvalidSignatureError: none did.
         UncheckableError: there is no key.
+        LayoutError, DigestMismatchError: a signature is missing or damaged.
     """
     problems = []
     for envelope in envelopes(layout, bundle.descriptor, BUNDLE_PREDICATE):
@@ -207,7 +230,3 @@ def check_signature(envelope: bytes, bundle: Bundle, keys: Sequence[Key]) -> Non
         raise InvalidSignatureError("signature.statement", f"not a bundle's statement: {error}") from error
     if predicate.manifest != bundle.image.config.digest:
         raise InvalidSignatureError("signature.subject", "statement names another manifest than the bundle's")
-
-
-def _as_file(layer: Descriptor) -> tuple[str, str, int]:
-    return layer.annotations.get(FILEPATH_ANNOTATION, ""), layer.digest, layer.size

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+import re
+from typing import TYPE_CHECKING, Annotated, BinaryIO, TypeAlias
 
 import msgspec
 
@@ -12,10 +13,18 @@ from manifests.errors import DigestMismatchError
 if TYPE_CHECKING:
     from pathlib import Path
 
-Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
-"""OCI image specification 1.1, descriptor.md, "Digests"; SHA-256 is the only algorithm in use."""
+DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$(?!\n)"
+"""The lookahead is for Python, whose ``$`` also matches before a newline at the end; ECMA 262 reads it alike."""
+Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=DIGEST_PATTERN)]
+"""OCI image specification 1.1, descriptor.md, "Digests"; SHA-256 is the only algorithm in use (SPEC 2.4)."""
 
+_DIGEST = re.compile(DIGEST_PATTERN)
 _BLOCK = 1 << 20
+
+
+def is_digest(text: str) -> bool:
+    """Whether `text` is a digest, and so can be made a file name."""
+    return _DIGEST.match(text) is not None
 
 
 def digest_bytes(data: bytes) -> str:
@@ -25,22 +34,34 @@ def digest_bytes(data: bytes) -> str:
 
 def digest_file(path: Path) -> str:
     """The digest of a file's bytes, read in blocks."""
-    total = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            total.update(block)
-    return "sha256:" + total.hexdigest()
+        return copy_stream(stream, None)[0]
+
+
+def copy_stream(source: BinaryIO, sink: BinaryIO | None, *, limit: int | None = None) -> tuple[str, int]:
+    """The digest and the size of what `source` held, once it is copied to `sink`, in blocks.
+
+    With a `limit`, at most one byte more than that is read: the size tells.
+    """
+    total = hashlib.sha256()
+    size = 0
+    while block := source.read(_BLOCK if limit is None else min(_BLOCK, limit + 1 - size)):
+        total.update(block)
+        size += len(block)
+        if sink is not None:
+            sink.write(block)
+    return "sha256:" + total.hexdigest(), size
 
 
 def digest_tree(folder: Path) -> str:
     """The digest of a folder: of every file's relative path and digest, in the order of the paths.
 
-    Symbolic links are followed; empty folders don't count.
+    Symbolic links to files are followed; empty folders don't count.
     """
     total = hashlib.sha256()
-    for path in sorted(entry for entry in folder.rglob("*") if entry.is_file()):
-        line = f"{path.relative_to(folder).as_posix()}\0{digest_file(path)}\n"
-        total.update(line.encode())
+    files = {entry.relative_to(folder).as_posix(): entry for entry in folder.rglob("*") if entry.is_file()}
+    for name in sorted(files):
+        total.update(f"{name}\0{digest_file(files[name])}\n".encode())
     return "sha256:" + total.hexdigest()
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -19,20 +21,28 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replace `path` by `data`: write beside it, fsync, rename, fsync the folder.
+@contextmanager
+def durable_stream(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A stream whose content replaces `path` when the block ends well; when it raises, `path` stays as it was.
 
-    The folder must exist. A crash before the rename leaves the old file and perhaps a ``.partial`` beside it.
+    Written beside it, fsync, rename, fsync the folder, which must exist. A crash before the rename leaves the old file
+    and perhaps a ``.partial`` beside it. A symbolic link at `path` is replaced, not followed.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=".", suffix=".partial", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            yield cast("BinaryIO", stream)
             stream.flush()
+            os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
-        os.chmod(name, mode)  # noqa: PTH101 - the name is a str from mkstemp
-        os.replace(name, path)  # noqa: PTH105 - likewise
+        os.replace(name, path)  # noqa: PTH105 - the name is a str from mkstemp
     except BaseException:
         os.unlink(name)  # noqa: PTH108 - likewise
         raise
     sync_folder(path.parent)
+
+
+def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Replace `path` by `data`, as `durable_stream` does."""
+    with durable_stream(path, mode=mode) as stream:
+        stream.write(data)

@@ -6,21 +6,28 @@ machine at one time goes into an attestation (`manifests.attestation`).
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from manifests.canonical import canonical_json
+from manifests.canonical import canonical_json, parse_json, plain
 from manifests.digests import Digest
 from manifests.errors import InvalidManifestError
+from manifests.references import check_references
 
 MANIFEST_VERSION = "1.0"
 MANIFEST_MEDIA_TYPE = "application/vnd.packtrain.manifest.v1+json"
+_NUMBER = r"(?:0|[1-9][0-9]{0,5})"
+VERSION_PATTERN = rf"^{_NUMBER}\.{_NUMBER}$(?!\n)"
 MANIFEST_LIMIT = 1 << 20
 """Largest manifest that is parsed, in bytes."""
 
-Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$")]
+Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$(?!\n)")]
 """A model's, version's, target's, fleet's or device's name: safe as a path part, an MQTT level and an OCI reference."""
+
+Size: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+"""How many of something: bytes, samples, values in a bin."""
 
 DType: TypeAlias = Literal[
     "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
@@ -29,7 +36,7 @@ DType: TypeAlias = Literal[
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What every part of the manifest has in common: frozen, and strict about its fields (SPEC 2.2)."""
+    """What every part of the manifest has in common: frozen, and strict about its fields (SPEC 2.2.1)."""
 
 
 class BundleSection(Section, frozen=True, kw_only=True):
@@ -37,7 +44,7 @@ class BundleSection(Section, frozen=True, kw_only=True):
 
     name: Name
     version: Name
-    counter: Annotated[int, msgspec.Meta(ge=0)]
+    counter: Size
     """The release counter: orders versions for trust; `version` is but a label."""
     target: Name
 
@@ -72,7 +79,7 @@ class ModelSection(Section, frozen=True, kw_only=True):
 class QuantizationParameters(Section, frozen=True, kw_only=True):
     """Affine quantization of one tensor: real = scale * (stored - zero_point)."""
 
-    scale: float
+    scale: Annotated[float, msgspec.Meta(gt=0)]
     zero_point: int
 
 
@@ -117,8 +124,8 @@ class GoldenSection(Section, frozen=True, kw_only=True):
     """
 
     samples: Annotated[int, msgspec.Meta(ge=1)]
-    rtol: float
-    atol: float
+    rtol: Annotated[float, msgspec.Meta(ge=0)]
+    atol: Annotated[float, msgspec.Meta(ge=0)]
 
 
 class FeatureBaseline(Section, frozen=True, kw_only=True):
@@ -130,23 +137,23 @@ class FeatureBaseline(Section, frozen=True, kw_only=True):
 
     name: str
     input: str
-    index: int
+    index: Size
     """Position of the feature in one flattened sample of that input."""
     edges: tuple[float, ...]
-    counts: tuple[int, ...]
+    counts: tuple[Size, ...]
 
 
 class PredictionBaseline(Section, frozen=True, kw_only=True):
     """How the model's own predictions were distributed on the training data: one count a label."""
 
     output: str
-    counts: tuple[int, ...]
+    counts: tuple[Size, ...]
 
 
 class BaselineSection(Section, frozen=True, kw_only=True):
     """What drift is measured against."""
 
-    samples: int
+    samples: Size
     features: tuple[FeatureBaseline, ...] = ()
     predictions: PredictionBaseline | None = None
 
@@ -154,10 +161,14 @@ class BaselineSection(Section, frozen=True, kw_only=True):
 class FileSection(Section, frozen=True, kw_only=True):
     """One file of the bundle; it is a layer of the OCI manifest."""
 
-    path: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*$")]
+    path: Annotated[
+        str,
+        msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*$(?!\n)", max_length=255),
+    ]
+    """Relative, with ``/``; no part of it starts with a dot, so none leads out of the folder (SPEC 3.4.1)."""
     role: Literal["model", "weights", "golden", "labels", "other"]
     digest: Digest
-    size: Annotated[int, msgspec.Meta(ge=0)]
+    size: Size
     media_type: str
 
 
@@ -184,9 +195,9 @@ class HardwareSection(Section, frozen=True, kw_only=True):
 class ResourcesSection(Section, frozen=True, kw_only=True):
     """What the bundle takes of the device."""
 
-    disk_bytes: int
-    memory_bytes: int | None = None
-    macs: int | None = None
+    disk_bytes: Size
+    memory_bytes: Size | None = None
+    macs: Size | None = None
 
 
 class QuantizationSection(Section, frozen=True, kw_only=True):
@@ -194,7 +205,7 @@ class QuantizationSection(Section, frozen=True, kw_only=True):
 
     scheme: str = "none"
     calibration_digest: Digest | None = None
-    calibration_samples: int = 0
+    calibration_samples: Size = 0
 
 
 class OutputParity(Section, frozen=True, kw_only=True):
@@ -209,7 +220,7 @@ class OutputParity(Section, frozen=True, kw_only=True):
 class ParitySection(Section, frozen=True, kw_only=True):
     """The shipped file against the source model."""
 
-    samples: int
+    samples: Size
     inputs: Literal["data", "generated"]
     fidelity: Literal["runtime", "emulated"]
     outputs: tuple[OutputParity, ...]
@@ -253,7 +264,8 @@ class BuildSection(Section, frozen=True, kw_only=True):
 class Manifest(Section, frozen=True, kw_only=True):
     """The whole manifest."""
 
-    manifest: str = msgspec.field(default=MANIFEST_VERSION)
+    manifest: Annotated[str, msgspec.Meta(pattern=VERSION_PATTERN)] = MANIFEST_VERSION
+    """Version of this format; always written, although it has a default (SPEC 2.3.1)."""
     bundle: BundleSection
     model: ModelSection
     signature: SignatureSection
@@ -300,10 +312,13 @@ class _Version(msgspec.Struct):
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """The canonical bytes (SPEC 2.1)."""
-    document = msgspec.to_builtins(manifest)
-    document["manifest"] = manifest.manifest
-    return canonical_json(document)
+    """The canonical bytes (SPEC 2.1).
+
+    Raises:
+        InvalidManifestError: a number is NaN, infinite or an integer past 2**53.
+    """
+    document = msgspec.convert(plain(manifest), dict[str, object])
+    return canonical_json({**document, "manifest": manifest.manifest})
 
 
 def decode_manifest(data: bytes) -> Manifest:
@@ -318,51 +333,55 @@ def decode_manifest(data: bytes) -> Manifest:
             "manifest.size", f"manifest is too large: expected at most {MANIFEST_LIMIT} bytes, got {len(data)}"
         )
     try:
-        version = msgspec.json.decode(data, type=_Version).manifest
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidManifestError("manifest.format", f"not a packtrain manifest: {error}") from error
-    _check_version(version)
-    try:
-        manifest = msgspec.json.decode(data, type=Manifest)
+        version = parse_json(data, _Version).manifest
     except msgspec.DecodeError as error:
+        raise InvalidManifestError("manifest.format", f"not a packtrain manifest: {error}") from error
+    newer = check_version("manifest", version, MANIFEST_VERSION)
+    try:
+        manifest = parse_json(data, Manifest)
+    except msgspec.DecodeError as error:
+        if newer:
+            raise InvalidManifestError(
+                "manifest.newer",
+                f"manifest of version {version} says what version {MANIFEST_VERSION} does not know: {error}",
+                hint="upgrade packtrain on this machine",
+            ) from error
         raise InvalidManifestError("manifest.field", f"manifest is not valid: {error}") from error
     if encode_manifest(manifest) != data:
-        raise InvalidManifestError("manifest.canonical", "manifest is not in its canonical encoding (RFC 8785)")
-    _check_references(manifest)
+        raise InvalidManifestError(
+            "manifest.canonical",
+            "manifest is not in its canonical encoding: expected RFC 8785 without fields at their default",
+        )
+    check_references(manifest)
     return manifest
 
 
 def manifest_schema() -> dict[str, object]:
-    """The JSON Schema (2020-12) of the manifest."""
-    return msgspec.json.schema(Manifest)
+    """The JSON Schema (2020-12) of the manifest; ``schema/manifest.v1.json`` is its copy (SPEC 2.2.3)."""
+    schema = msgspec.json.schema(Manifest)
+    definition = schema["$defs"]["Manifest"]
+    definition["required"] = ["manifest", *definition["required"]]
+    definition["properties"]["manifest"] = {"type": "string", "pattern": rf"^1\.{_NUMBER}$(?!\n)"}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "packtrain manifest 1", **schema}
 
 
-def _check_version(version: str) -> None:
-    ours = MANIFEST_VERSION.split(".")
-    theirs = version.split(".")
-    if theirs[0] != ours[0]:
+def check_version(document: str, theirs: str, ours: str) -> bool:
+    """Whether a document's version is a newer minor one than ours (SPEC 2.3).
+
+    Raises:
+        InvalidManifestError: it is another major version, or no version.
+    """
+    if re.match(VERSION_PATTERN, theirs) is None:
         raise InvalidManifestError(
-            "manifest.version",
-            f"manifest version {version} can't be read: expected {ours[0]}.x",
-            hint="upgrade packtrain on this machine",
+            f"{document}.version",
+            f"{document} version can't be read: expected a number as '{ours}', got '{theirs[:40]}'",
         )
-
-
-def _check_references(manifest: Manifest) -> None:
-    paths = [entry.path for entry in manifest.files]
-    if len(set(paths)) != len(paths):
-        raise InvalidManifestError("manifest.file", "manifest lists a file twice")
-    manifest.file(manifest.runtime.entry)
-    manifest.golden_file()
-    inputs = {tensor.name for tensor in manifest.signature.inputs}
-    for feature in manifest.baseline.features if manifest.baseline else ():
-        if feature.input not in inputs:
-            raise InvalidManifestError(
-                "manifest.baseline", f"baseline feature '{feature.name}' names no input: '{feature.input}'"
-            )
-        if len(feature.counts) != len(feature.edges) + 1:
-            raise InvalidManifestError(
-                "manifest.baseline",
-                f"baseline feature '{feature.name}': "
-                f"expected {len(feature.edges) + 1} counts, got {len(feature.counts)}",
-            )
+    major, minor = (int(part) for part in theirs.split("."))
+    our_major, our_minor = (int(part) for part in ours.split("."))
+    if major != our_major:
+        raise InvalidManifestError(
+            f"{document}.version",
+            f"{document} version {theirs} can't be read: expected {our_major}.x",
+            hint="upgrade packtrain on this machine" if major > our_major else "build it again with this packtrain",
+        )
+    return minor > our_minor

@@ -6,32 +6,42 @@ digest, the record names those of the blobs and of their chunks, so one offline 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import hashlib
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from manifests.canonical import canonical_json
+from manifests.canonical import canonical_json, parse_json
 from manifests.digests import Digest, digest_bytes
-from manifests.errors import InvalidManifestError
-from manifests.manifest import Name, RuntimeSection, Section
+from manifests.errors import DigestMismatchError, InvalidManifestError
+from manifests.manifest import Name, RuntimeSection, Section, Size, check_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+RELEASE_VERSION = "1.0"
 CHUNK_BYTES = 64 << 10
 """Size of every chunk of a blob but its last: with its frame it stays below 128 KB, the lowest broker limit."""
 ASSIGNERS_PATH = "trust/assigners.json"
 """The TUF target that lists who may assign."""
 RECORD_LIMIT = 8 << 20
-"""Largest release record that is parsed, in bytes: chunk names of a blob of 4 GB."""
+"""Largest release record that is parsed, in bytes: the chunk names of 7 GB."""
+ASSIGNERS_LIMIT = 1 << 20
+"""Largest list of assigners that is parsed, in bytes."""
+
+
+class _Version(msgspec.Struct):
+    """The only field that is read before the version is known to be ours."""
+
+    release: str
 
 
 class BlobSection(Section, frozen=True, kw_only=True):
     """One blob of the bundle and its chunks, in order."""
 
     digest: Digest
-    size: Annotated[int, msgspec.Meta(ge=0)]
+    size: Size
     chunks: tuple[Digest, ...]
 
 
@@ -42,14 +52,14 @@ class Release(Section, frozen=True, kw_only=True):
     """Version of this format."""
     name: Name
     version: Name
-    counter: Annotated[int, msgspec.Meta(ge=0)]
+    counter: Size
     target: Name
     bundle: Digest
     """The OCI manifest; it is among the blobs."""
     runtime: RuntimeSection
     """Repeated from the manifest, so that a device can refuse before it downloads."""
     architectures: tuple[str, ...] = ()
-    disk_bytes: int
+    disk_bytes: Size
     blobs: tuple[BlobSection, ...]
     """OCI manifest, packtrain manifest, then the files."""
     signature: str
@@ -79,15 +89,26 @@ def decode_release(data: bytes) -> Release:
     """The release record in `data`.
 
     Raises:
-        InvalidManifestError: too large, not a release record, or it contradicts itself.
+        InvalidManifestError: too large, not a release record, of another major version, or it contradicts itself.
     """
     if len(data) > RECORD_LIMIT:
         raise InvalidManifestError(
             "release.size", f"release record is too large: expected at most {RECORD_LIMIT} bytes, got {len(data)}"
         )
     try:
-        release = msgspec.json.decode(data, type=Release)
-    except (msgspec.DecodeError, RecursionError) as error:
+        version = parse_json(data, _Version).release
+    except msgspec.DecodeError as error:
+        raise InvalidManifestError("release.format", f"not a release record: {error}") from error
+    newer = check_version("release", version, RELEASE_VERSION)
+    try:
+        release = parse_json(data, Release)
+    except msgspec.DecodeError as error:
+        if newer:
+            raise InvalidManifestError(
+                "release.newer",
+                f"release record of version {version} says what version {RELEASE_VERSION} does not know: {error}",
+                hint="upgrade packtrain on this device",
+            ) from error
         raise InvalidManifestError("release.field", f"release record is not valid: {error}") from error
     for blob in release.blobs:
         if len(blob.chunks) != -(-blob.size // CHUNK_BYTES):
@@ -101,11 +122,15 @@ def decode_assigners(data: bytes) -> Assigners:
     """The list in `data`.
 
     Raises:
-        InvalidManifestError: it is none.
+        InvalidManifestError: too large, or it is none.
     """
+    if len(data) > ASSIGNERS_LIMIT:
+        raise InvalidManifestError(
+            "release.size", f"list of assigners is too large: expected at most {ASSIGNERS_LIMIT} bytes, got {len(data)}"
+        )
     try:
-        return msgspec.json.decode(data, type=Assigners)
-    except (msgspec.DecodeError, RecursionError) as error:
+        return parse_json(data, Assigners)
+    except msgspec.DecodeError as error:
         raise InvalidManifestError("release.assigners", f"list of assigners is not valid: {error}") from error
 
 
@@ -117,6 +142,19 @@ def split_blob(path: Path) -> Iterable[bytes]:
 
 
 def describe_blob(path: Path, digest: str) -> BlobSection:
-    """The blob's record: its size and its chunks' digests."""
-    chunks = tuple(digest_bytes(chunk) for chunk in split_blob(path))
-    return BlobSection(digest=digest, size=path.stat().st_size, chunks=chunks)
+    """The blob's record: its size and its chunks' digests.
+
+    Raises:
+        DigestMismatchError: the file's content is not what `digest` names.
+    """
+    total = hashlib.sha256()
+    size = 0
+    chunks = []
+    for chunk in split_blob(path):
+        total.update(chunk)
+        size += len(chunk)
+        chunks.append(digest_bytes(chunk))
+    got = "sha256:" + total.hexdigest()
+    if got != digest:
+        raise DigestMismatchError(path.name, expected=digest, got=got)
+    return BlobSection(digest=digest, size=size, chunks=tuple(chunks))

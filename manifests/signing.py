@@ -5,7 +5,7 @@ Envelope and pre-authentication encoding: DSSE 1.0 (secure-systems-lab/dsse). Ke
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -23,7 +23,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
-from manifests.canonical import canonical_json
+from manifests.canonical import canonical_json, parse_json
 from manifests.durable import write_durably
 from manifests.errors import InvalidSignatureError, UncheckableError
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 ENVELOPE_MEDIA_TYPE = "application/vnd.dsse.envelope.v1+json"
 ENVELOPE_LIMIT = 1 << 20
 """Largest envelope that is parsed, in bytes."""
+SIGNATURES_LIMIT = 16
+"""Most signatures that one envelope may carry: each costs a check."""
 
 
 def generate_key() -> CryptoSigner:
@@ -119,30 +121,49 @@ def sign(payload: bytes, payload_type: str, signers: Sequence[CryptoSigner]) -> 
 
 
 def verify(envelope: bytes, payload_type: str, keys: Sequence[Key], *, threshold: int = 1) -> bytes:
-    """The payload, once `threshold` of the `keys` are seen to have signed it.
+    """The payload, once `threshold` of the `keys` are seen to have signed it; a key that is given twice counts once.
 
     Raises:
         InvalidSignatureError: not an envelope, another payload type, or too few good signatures.
         UncheckableError: there are fewer keys than the threshold asks for.
+        ValueError: the threshold is less than 1.
     """
-    if len(keys) < threshold:
+    if threshold < 1:
+        raise ValueError(f"threshold must be at least 1, got {threshold}")
+    trusted = {key.keyid: key for key in keys}
+    if len(trusted) < threshold:
         raise UncheckableError(
-            "signature.no-key", f"too few keys to check a signature: expected {threshold}, got {len(keys)}"
+            "signature.no-key", f"too few keys to check a signature: expected {threshold}, got {len(trusted)}"
         )
     opened = _open(envelope)
     if opened.payload_type != payload_type:
         raise InvalidSignatureError(
-            "signature.type", f"signed for another purpose: expected '{payload_type}', got '{opened.payload_type}'"
+            "signature.type",
+            f"signed for another purpose: expected '{payload_type}', got '{opened.payload_type[:200]}'",
         )
     try:
-        opened.verify(list(keys), threshold)
+        opened.verify(list(trusted.values()), threshold)
     except VerificationError as error:
         raise InvalidSignatureError(
             "signature.bad",
-            f"no trusted signature: expected {threshold} by {', '.join(key.keyid[:12] for key in keys)}",
+            f"no trusted signature: expected {threshold} by {', '.join(keyid[:12] for keyid in trusted)}",
             hint="it was changed since, or signed by a key that is not trusted here",
         ) from error
     return opened.payload
+
+
+class _Signature(msgspec.Struct, frozen=True, kw_only=True):
+    keyid: str
+    """Only a hint by DSSE 1.0, but a MUST here (SPEC 6.1.3)."""
+    sig: str
+
+
+class _Envelope(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The shape of an envelope, checked before securesystemslib sees it, so that only its base64 can still be wrong."""
+
+    payload: str
+    payload_type: str
+    signatures: Annotated[tuple[_Signature, ...], msgspec.Meta(min_length=1, max_length=SIGNATURES_LIMIT)]
 
 
 def _open(envelope: bytes) -> Envelope:
@@ -151,8 +172,9 @@ def _open(envelope: bytes) -> Envelope:
             "signature.size", f"envelope is too large: expected at most {ENVELOPE_LIMIT} bytes, got {len(envelope)}"
         )
     try:
-        return Envelope.from_dict(msgspec.json.decode(envelope, type=dict))
-    except (msgspec.DecodeError, RecursionError, ValueError, KeyError, TypeError, AttributeError) as error:
+        # ValueError: bad base64, or two signatures by one key.
+        return Envelope.from_dict(msgspec.to_builtins(parse_json(envelope, _Envelope)))
+    except (msgspec.DecodeError, ValueError) as error:
         raise InvalidSignatureError("signature.format", f"not a DSSE envelope: {error}") from error
 
 

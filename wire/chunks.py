@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wire.errors import WireError
-from wire.messages import Data
+from wire.messages import PARTS_LIMIT, Data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,8 +15,16 @@ PART_BYTES = 96 << 10
 
 
 def split_answer(request: str, content: bytes) -> Iterator[Data]:
-    """The messages that answer the request of that id with `content`."""
+    """The messages that answer the request of that id with `content`.
+
+    Raises:
+        WireError: the content is larger than an answer may be.
+    """
     parts = max(1, -(-len(content) // PART_BYTES))
+    if parts > PARTS_LIMIT:
+        raise WireError(
+            "wire.size", f"answer is too large: expected at most {PARTS_LIMIT * PART_BYTES} bytes, got {len(content)}"
+        )
     for part in range(parts):
         payload = content[part * PART_BYTES : (part + 1) * PART_BYTES]
         yield Data(id=request, status="ok", part=part, parts=parts, payload=payload)
@@ -34,10 +42,12 @@ class Answer:
         """The whole content once `data` completes it, else None. A part that comes twice counts once.
 
         Raises:
-            WireError: it answers another request, or contradicts the parts before it.
+            WireError: it answers another request, brings no content, or contradicts the parts before it.
         """
         if data.id != self._request:
             raise WireError("wire.answer", f"answer to another request: expected '{self._request}', got '{data.id}'")
+        if data.status != "ok":
+            raise WireError("wire.answer", f"request '{data.id}' was answered: {data.status}")
         if self._expected not in (0, data.parts) or data.part >= data.parts:
             raise WireError("wire.answer", f"part {data.part} of {data.parts} does not fit the parts before it")
         self._expected = data.parts

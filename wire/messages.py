@@ -12,15 +12,27 @@ import msgspec
 
 from wire.errors import WireError
 from wire.sketches import LatencySketch
-from wire.topics import PAYLOAD_LIMIT
+from wire.topics import NAME_PATTERN, PAYLOAD_LIMIT
 
 ASSIGNMENT_TYPE = "application/vnd.packtrain.assignment.v1+json"
 """DSSE payload type of an `Assignment`."""
 REPORT_TYPE = "application/vnd.packtrain.report.v1+json"
 """DSSE payload type of a `Report`."""
 
-Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+SIGNED_LIMIT = 92_000
+"""Largest JSON that `encode_signed` makes, in bytes: base64 and two signatures still fit into `PAYLOAD_LIMIT`."""
+PARTS_LIMIT = 86
+"""Most parts of one answer: 8 MB, the largest piece of metadata."""
+
+Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+"""As in the manifest: safe as a path part and as an MQTT level."""
+Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$(?!\n)")]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""At most what JSON and a database's integer hold exactly."""
+Time: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]
+"""Unix time in seconds, until the end of the year 9999: what a calendar can show. NaN is no time."""
+Duration: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+"""Seconds."""
 
 State: TypeAlias = Literal[
     "empty", "downloading", "staged", "testing", "activated", "committed", "rolling-back", "failed"
@@ -35,20 +47,20 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Desired(Message, frozen=True, kw_only=True):
     """One model that a device should run."""
 
-    model: str
-    version: str
+    model: Name
+    version: Name
     counter: Count
-    target: str
+    target: Name
     bundle: Digest
-    release: str
+    release: Annotated[str, msgspec.Meta(max_length=512)]
     """TUF target path of the release record."""
 
 
 class Assignment(Message, frozen=True, kw_only=True):
     """What a device should run, all of it; sent retained on ``desired``, signed by an assigner."""
 
-    fleet: str
-    device: str
+    fleet: Name
+    device: Name
     sequence: Count
     """Grows with every assignment to this device; a device refuses one that is older than what it has."""
     models: tuple[Desired, ...]
@@ -96,8 +108,8 @@ class Step(Message, frozen=True, kw_only=True):
     ]  # fmt: skip
     fault: Fault | None = None
     """None: it succeeded."""
-    seconds: float = 0.0
-    time: float
+    seconds: Duration = 0.0
+    time: Time
     """Unix time of its end by the device's clock, which may be wrong."""
 
 
@@ -125,13 +137,13 @@ class ModelState(Message, frozen=True, kw_only=True):
 class Report(Message, frozen=True, kw_only=True):
     """State and inventory, signed by the device; sent on ``reported``."""
 
-    fleet: str
-    device: str
+    fleet: Name
+    device: Name
     boot: str
     """Drawn anew whenever the agent starts."""
     sequence: Count
     """Grows with each report of one boot."""
-    time: float
+    time: Time
     assignment: Count
     """Sequence of the newest assignment that was accepted; 0: none."""
     inventory: Inventory
@@ -166,8 +178,8 @@ class Window(Message, frozen=True, kw_only=True):
     boot: str
     sequence: Count
     """With `boot`: names the window, so that one that arrives twice counts once."""
-    start: float
-    end: float
+    start: Time
+    end: Time
     rows: Count
     calls: Count
     errors: dict[str, Count] = {}
@@ -196,7 +208,7 @@ class Data(Message, frozen=True, kw_only=True):
     id: Annotated[str, msgspec.Meta(max_length=64)]
     status: Literal["ok", "missing", "refused"]
     part: Count = 0
-    parts: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
+    parts: Annotated[int, msgspec.Meta(ge=1, le=PARTS_LIMIT)] = 1
     payload: bytes = b""
 
 
@@ -209,7 +221,9 @@ def encode(message: Message) -> bytes:
     Raises:
         WireError: it is larger than a broker carries.
     """
-    return _bounded(msgspec.msgpack.encode(message))
+    payload = msgspec.msgpack.encode(message)
+    _check_size(payload, PAYLOAD_LIMIT)
+    return payload
 
 
 def decode(payload: bytes, kind: type[Received]) -> Received:
@@ -218,15 +232,22 @@ def decode(payload: bytes, kind: type[Received]) -> Received:
     Raises:
         WireError: too large, or not such a message.
     """
+    _check_size(payload, PAYLOAD_LIMIT)
     try:
-        return msgspec.msgpack.decode(_bounded(payload), type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+        return msgspec.msgpack.decode(payload, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError("wire.message", f"not a {kind.__name__}: {error}") from error
 
 
 def encode_signed(message: Assignment | Report) -> bytes:
-    """The JSON that goes into a DSSE envelope."""
-    return msgspec.json.encode(message)
+    """The JSON that goes into a DSSE envelope.
+
+    Raises:
+        WireError: its envelope would be larger than a broker carries.
+    """
+    payload = msgspec.json.encode(message)
+    _check_size(payload, SIGNED_LIMIT)
+    return payload
 
 
 def decode_signed(payload: bytes, kind: type[Received]) -> Received:
@@ -235,15 +256,13 @@ def decode_signed(payload: bytes, kind: type[Received]) -> Received:
     Raises:
         WireError: too large, or not such a message.
     """
+    _check_size(payload, PAYLOAD_LIMIT)
     try:
-        return msgspec.json.decode(_bounded(payload), type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+        return msgspec.json.decode(payload, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError("wire.message", f"not a {kind.__name__}: {error}") from error
 
 
-def _bounded(payload: bytes) -> bytes:
-    if len(payload) > PAYLOAD_LIMIT:
-        raise WireError(
-            "wire.size", f"payload is too large: expected at most {PAYLOAD_LIMIT} bytes, got {len(payload)}"
-        )
-    return payload
+def _check_size(payload: bytes, limit: int) -> None:
+    if len(payload) > limit:
+        raise WireError("wire.size", f"payload is too large: expected at most {limit} bytes, got {len(payload)}")

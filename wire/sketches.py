@@ -26,15 +26,21 @@ LARGEST = 1e5
 
 _GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 _LOG_GAMMA = math.log(_GAMMA)
+_LOWEST_BIN = -402
+_HIGHEST_BIN = 288
+"""The bins of `SMALLEST` and `LARGEST`: a device can't make the server raise gamma to a power that overflows."""
 
 
 class LatencySketch(msgspec.Struct, frozen=True, kw_only=True):
     """Durations in seconds, as counts of geometric bins.
 
-    For values between `SMALLEST` and `LARGEST`, `quantile` is within `RELATIVE_ERROR` of the value of that rank.
+    For values between `SMALLEST` and `LARGEST`, `quantile` is within `RELATIVE_ERROR` of the value of that rank. It
+    has at most 691 bins, some 4 KB on the wire.
     """
 
-    bins: dict[int, Annotated[int, msgspec.Meta(ge=0)]] = {}
+    bins: dict[
+        Annotated[int, msgspec.Meta(ge=_LOWEST_BIN, le=_HIGHEST_BIN)], Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    ] = {}
     """Bin i counts the values in (gamma^(i-1), gamma^i]."""
 
     @property
@@ -43,7 +49,9 @@ class LatencySketch(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.bins.values())
 
     def quantile(self, rank: float) -> float:
-        """The duration in seconds that a share of `rank` does not exceed; NaN for an empty sketch.
+        """The duration in seconds at `rank`, from 0 (shortest) to 1 (longest); NaN for an empty sketch.
+
+        It stands for the value at position ``floor(rank * (count - 1))`` of all values in order.
 
         Raises:
             ValueError: the rank is not between 0 and 1.
@@ -59,7 +67,11 @@ class LatencySketch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sketch_latencies(seconds: Iterable[float]) -> LatencySketch:
-    """The sketch of these durations."""
+    """The sketch of these durations.
+
+    Raises:
+        ValueError: one is NaN.
+    """
     bins: dict[int, int] = {}
     for value in seconds:
         index = latency_bin(value)
@@ -68,7 +80,11 @@ def sketch_latencies(seconds: Iterable[float]) -> LatencySketch:
 
 
 def latency_bin(seconds: float) -> int:
-    """The bin of a `LatencySketch` that counts this duration."""
+    """The bin of a `LatencySketch` that counts this duration.
+
+    Raises:
+        ValueError: it is NaN.
+    """
     return math.ceil(math.log(min(max(seconds, SMALLEST), LARGEST)) / _LOG_GAMMA)
 
 
