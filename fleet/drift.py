@@ -27,20 +27,22 @@ SIGNIFICANCE = 1e-3
 """How often one verdict may find a feature by chance, all its features together (Bonferroni)."""
 FEATURES_SHOWN = 10
 """How many of the worst features a verdict names."""
+DEVICES_SHOWN = 20
+"""How many of the worst devices are stored with a verdict."""
 PSEUDO_COUNT = 0.5
 """What smoothing adds for each bin that either side has something in."""
 
 VerdictKind: TypeAlias = Literal["insufficient", "stable", "drifted"]
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """When a verdict says that something moved."""
 
-    threshold: Annotated[float, msgspec.Meta(gt=0)] = 0.2
+    threshold: Annotated[float, msgspec.Meta(gt=0)]
     """PSI, without chance's part, from which on a feature has moved; credit scoring acts on 0.2 to 0.25."""
-    share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1
+    share: Annotated[float, msgspec.Meta(gt=0, le=1)]
     """Share of the features that must have moved; always at least one."""
-    minimum_rows: Annotated[int, msgspec.Meta(ge=20)] = 200
+    minimum_rows: Annotated[int, msgspec.Meta(ge=20)]
     """Rows below which nothing is said."""
 
 
@@ -78,6 +80,21 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """How many features moved."""
     measured: int = 0
     """Of how many."""
+
+
+class Details(msgspec.Struct, frozen=True, kw_only=True):
+    """What is stored of a verdict."""
+
+    start: float
+    """Unix time at which the first row counted here was received."""
+    end: float
+    """And the last: the next verdict begins after it."""
+    windows: int
+    ignored: int
+    """Windows among them that were not counted, because their bins are not the baseline's."""
+    verdict: Verdict
+    devices: tuple[DeviceScore, ...]
+    """What each device's own rows say, the worst first; at most `DEVICES_SHOWN`."""
 
 
 class Current(msgspec.Struct, frozen=True, kw_only=True):

@@ -193,11 +193,24 @@ requests = Table(
     Column("cause", String(256), nullable=False, unique=True),
     Column("model", NAME, nullable=False),
     Column("version", NAME, nullable=False),
-    Column("sink", String(256), nullable=False),
-    Column("state", NAME, nullable=False),
-    Column("message", Text, nullable=False),
+    Column("bundle", DIGEST, nullable=False),
+    Column("score", Double, nullable=False),
     Column("body", Text, nullable=False),
     Column("created", Double, nullable=False),
-    Column("updated", Double, nullable=False),
+    Index("requests_by_model", "model", "id"),
 )
 """Retraining requests; ``cause`` is unique, so that one cause makes one request."""
+
+deliveries = Table(
+    "deliveries",
+    SCHEMA,
+    Column("cause", String(256), primary_key=True),
+    Column("sink", NAME, primary_key=True),
+    Column("state", NAME, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", Double, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("updated", Double, nullable=False),
+    Index("deliveries_by_state", "state", "due"),
+)
+"""How far each request has come with each sink."""

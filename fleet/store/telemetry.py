@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import insert, select
+from sqlalchemy import Double, cast, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from fleet.store.tables import windows
@@ -21,6 +21,14 @@ class StoredWindow(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     received: float
     window: Window
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """What came from one bundle after some time."""
+
+    rows: int
+    first: float | None
+    """When the first of it was received; None: nothing came."""
 
 
 class Telemetry:
@@ -67,3 +75,30 @@ class Telemetry:
         query = select(windows.c.bundle).where(windows.c.received >= since).distinct().order_by(windows.c.bundle)
         with self._database.reading() as connection:
             return list(connection.execute(query).scalars())
+
+    def waiting(self, bundle: str, *, after: float) -> Waiting:
+        """How much came from the bundle later than `after`."""
+        # Summed as floating point: a device may claim any number of rows, and integers would overflow.
+        query = select(
+            func.coalesce(func.sum(cast(windows.c.rows, Double)), 0).label("rows"),
+            func.min(windows.c.received).label("first"),
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(query.where((windows.c.bundle == bundle) & (windows.c.received > after))).one()
+        return Waiting(rows=int(row.rows), first=row.first)
+
+    def after(self, bundle: str, *, after: float, limit: int) -> list[StoredWindow]:
+        """The first windows received from the bundle later than `after`, in the order in which they came.
+
+        At most `limit`, and besides those that were received at the same instant as the last of them.
+        """
+        of_bundle = (windows.c.bundle == bundle) & (windows.c.received > after)
+        order = (windows.c.received, windows.c.device, windows.c.sequence)
+        nth = select(windows.c.received).where(of_bundle).order_by(*order).offset(limit - 1).limit(1)
+        query = select(windows.c.device, windows.c.received, windows.c.body).where(of_bundle).order_by(*order)
+        with self._database.reading() as connection:
+            last = connection.execute(nth).scalar_one_or_none()
+            if last is not None:
+                query = query.where(windows.c.received <= last)
+            rows = connection.execute(query).all()
+        return [StoredWindow(device=row.device, received=row.received, window=decode(row.body, Window)) for row in rows]

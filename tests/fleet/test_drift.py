@@ -60,6 +60,10 @@ def seen(baseline: BaselineSection, images: Images) -> Current:
     return Current(rows=len(images), features=tuple(features))
 
 
+def limits(minimum_rows: int = 200) -> Limits:
+    return Limits(threshold=0.25, share=0.1, minimum_rows=minimum_rows)
+
+
 def window(rows: int, *, features: dict[str, tuple[int, ...]], predictions: tuple[int, ...] = ()) -> Window:
     return Window(
         model="digits",
@@ -166,7 +170,7 @@ def test_missing_values_are_a_bin_of_their_own() -> None:
     nan = FeatureCounts(name="a", counts=(30, 30), missing=40)
     whole = window(100, features={"b": (40, 30, 30)}, predictions=(60, 40))
     merged = merge_windows(TWO_FEATURES, [Window(**{**_fields(whole), "features": (*whole.features, nan)})])
-    verdict = judge(TWO_FEATURES, merged, Limits(minimum_rows=50))
+    verdict = judge(TWO_FEATURES, merged, limits(50))
     assert verdict.kind == "drifted"
     assert verdict.features[0].name == "a"
 
@@ -179,18 +183,18 @@ def test_too_few_rows_are_insufficient_whatever_they_show() -> None:
     strange = merge_windows(
         TWO_FEATURES, [window(199, features={"a": (199, 0), "b": (0, 0, 199)}, predictions=(199, 0))]
     )
-    assert judge(TWO_FEATURES, strange, Limits(minimum_rows=200)).kind == "insufficient"
+    assert judge(TWO_FEATURES, strange, limits(200)).kind == "insufficient"
 
 
 def test_bundle_without_a_baseline_is_insufficient() -> None:
-    assert judge(BaselineSection(samples=9), Current(rows=1000), Limits()).kind == "insufficient"
+    assert judge(BaselineSection(samples=9), Current(rows=1000), limits()).kind == "insufficient"
 
 
 def test_predictions_alone_can_drift() -> None:
     moved = merge_windows(
         TWO_FEATURES, [window(400, features={"a": (200, 200), "b": (140, 130, 130)}, predictions=(90, 310))]
     )
-    verdict = judge(TWO_FEATURES, moved, Limits())
+    verdict = judge(TWO_FEATURES, moved, limits())
     assert verdict.kind == "drifted"
     assert verdict.predictions is not None
     assert verdict.score == verdict.predictions.psi
@@ -200,14 +204,14 @@ def test_one_dead_pixel_of_64_is_named_but_is_no_drift(digits: Images) -> None:
     baseline = deciles(digits[:1000])
     dead = digits[1000:].copy()
     dead[:, 20] = 0
-    verdict = judge(baseline, seen(baseline, dead), Limits())
+    verdict = judge(baseline, seen(baseline, dead), limits())
     assert (verdict.kind, verdict.moved, verdict.measured) == ("stable", 1, 64)
     assert verdict.features[0].name == "pixel20"
 
 
 def test_worst_features_come_first_and_are_bounded(digits: Images) -> None:
     baseline = deciles(digits[:1000])
-    verdict = judge(baseline, seen(baseline, digits[1000:] * 0.6), Limits())
+    verdict = judge(baseline, seen(baseline, digits[1000:] * 0.6), limits())
     measures = [found.psi for found in verdict.features]
     assert measures == sorted(measures, reverse=True)
     assert len(measures) == FEATURES_SHOWN
@@ -223,7 +227,7 @@ def test_fewer_than_one_verdict_in_100_is_a_false_alarm_at_95_percent_confidence
             shuffled = generator.permutation(digits)
             baseline, rest = deciles(shuffled[:1000]), shuffled[1000:]
         sample = rest[generator.integers(0, len(rest), rows)]
-        alarms += judge(baseline, seen(baseline, sample), Limits(minimum_rows=rows)).kind == "drifted"
+        alarms += judge(baseline, seen(baseline, sample), limits(rows)).kind == "drifted"
     assert alarms == 0
 
 
@@ -240,4 +244,4 @@ def test_a_changed_camera_is_found_in_every_draw(digits: Images, change: str, ro
             sample = np.clip(sample + generator.normal(0, 1.0, sample.shape), 0, 16)
         else:
             sample = np.roll(sample.reshape(-1, 8, 8), 1, axis=2).reshape(-1, 64)
-        assert judge(baseline, seen(baseline, sample), Limits(minimum_rows=rows)).kind == "drifted"
+        assert judge(baseline, seen(baseline, sample), limits(rows)).kind == "drifted"

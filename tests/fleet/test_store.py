@@ -199,15 +199,12 @@ def test_windows_are_chosen_by_time_and_bundle(store: Store) -> None:
     assert store.telemetry.bundles(since=0) == [BUNDLE]
 
 
-def test_one_cause_makes_one_request(store: Store) -> None:
-    request = RequestRow(
-        cause="c", model="digits", version="1", sink="command", state="new", body="{}", created=1.0, updated=1.0
-    )
-    assert store.retraining.add_request(request)
-    assert not store.retraining.add_request(request)
-    store.retraining.note_request("c", state="done", message="ok", now=2.0)
-    (kept,) = store.retraining.requests("digits")
-    assert (kept.state, kept.message, kept.updated) == ("done", "ok", 2.0)
+def test_one_cause_makes_one_request_with_a_delivery_for_each_sink(store: Store) -> None:
+    request = RequestRow(cause="c", model="digits", version="1", bundle=BUNDLE, score=0.5, body="{}", created=1.0)
+    assert store.retraining.add_request(request, ["command", "webhook"])
+    assert not store.retraining.add_request(request, ["command", "webhook"])
+    assert store.retraining.requests("digits") == [request]
+    assert [delivery.sink for delivery in store.retraining.due(now=1.0)] == ["command", "webhook"]
 
 
 def test_the_latest_verdict_of_each_device_is_found(store: Store) -> None:
