@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +16,7 @@ from manifests.errors import UncheckableError
 from manifests.signing import generate_key, public_pem, read_private_key, write_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from securesystemslib.signer import CryptoSigner
@@ -141,6 +144,13 @@ class Workspace:
             RefusedError: it is not here.
         """
         return self._online("assigner")
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other programs from publishing meanwhile."""
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def write_addresses(self, addresses: Addresses) -> None:
         """Leave word where the running server is reached."""

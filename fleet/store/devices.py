@@ -16,6 +16,8 @@ from wire.messages import Inventory
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sqlalchemy import Connection
+
     from fleet.store.database import Database
     from wire.messages import Report, Status
 
@@ -107,26 +109,26 @@ class Devices:
         with self._database.writing() as connection:
             connection.execute(update(devices).where(devices.c.name == name).values(seen=now))
 
-    def note_report(self, report: Report, *, now: float) -> bool:
-        """Remember what a report says of the device itself; False: it is no newer than the last, so nothing changed."""
-        with self._database.writing() as connection:
-            row = connection.execute(select(devices).where(devices.c.name == report.device)).one()
-            if row.report_boot == report.boot and report.sequence <= row.report_sequence:
-                return False
-            targets = report.inventory.targets or row.targets
-            connection.execute(
-                update(devices)
-                .where(devices.c.name == report.device)
-                .values(
-                    seen=now,
-                    agent=report.inventory.agent,
-                    inventory=report.inventory,
-                    targets=targets,
-                    report_boot=report.boot,
-                    report_sequence=report.sequence,
-                    accepted=report.assignment,
-                )
-            )
-            if targets != row.targets:
-                bump_changes(connection)
-        return True
+
+def note_inventory(connection: Connection, report: Report, now: float) -> bool:
+    """Remember, in this transaction, what a report says of the device itself; False: it is no newer than the last."""
+    row = connection.execute(select(devices).where(devices.c.name == report.device)).one()
+    if row.report_boot == report.boot and report.sequence <= row.report_sequence:
+        return False
+    targets = report.inventory.targets or row.targets
+    connection.execute(
+        update(devices)
+        .where(devices.c.name == report.device)
+        .values(
+            seen=now,
+            agent=report.inventory.agent,
+            inventory=report.inventory,
+            targets=targets,
+            report_boot=report.boot,
+            report_sequence=report.sequence,
+            accepted=report.assignment,
+        )
+    )
+    if targets != row.targets:
+        bump_changes(connection)
+    return True

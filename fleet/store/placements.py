@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy import delete, insert, select
 
+from fleet.store.devices import note_inventory
 from fleet.store.tables import placements, steps
 from wire.messages import Fault, Running
 
@@ -53,9 +54,14 @@ class Placements:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def note_report(self, report: Report, *, now: float) -> None:
-        """Replace what is known of the device's models, and append its steps."""
+    def note_report(self, report: Report, *, now: float) -> bool:
+        """Replace what is known of the device and its models, and append its steps.
+
+        False: the report is no newer than the last, so nothing changed. The device must be enrolled.
+        """
         with self._database.writing() as connection:
+            if not note_inventory(connection, report, now):
+                return False
             query = select(placements).where(placements.c.device == report.device)
             before = {row.model: row for row in connection.execute(query)}
             connection.execute(delete(placements).where(placements.c.device == report.device))
@@ -77,6 +83,7 @@ class Placements:
             for step in report.steps:
                 values = msgspec.structs.asdict(step)
                 connection.execute(insert(steps).values(values | {"device": report.device, "received": now}))
+        return True
 
     def all(self, *, model: str | None = None, device: str | None = None) -> list[Placement]:
         """All placements, or those of one model or device: by model, then by device."""

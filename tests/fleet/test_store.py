@@ -111,9 +111,9 @@ def test_status_turns_a_device_on_and_off(store: Store) -> None:
 
 def test_a_report_that_is_no_newer_changes_nothing(store: Store) -> None:
     enroll(store)
-    assert store.devices.note_report(report(2), now=2.0)
-    assert not store.devices.note_report(report(2), now=3.0)
-    assert not store.devices.note_report(report(1), now=3.0)
+    assert store.placements.note_report(report(2), now=2.0)
+    assert not store.placements.note_report(report(2), now=3.0)
+    assert not store.placements.note_report(report(1), now=3.0)
     device = store.devices.find("cam")
     assert device is not None
     assert (device.seen, device.report_sequence, device.accepted) == (2.0, 2, 3)
@@ -127,10 +127,10 @@ def test_changes_grow_only_with_what_may_change_an_assignment(store: Store) -> N
     counts.append(store.changes())
     store.wishes.add("digits", None, "all", now=1.0)
     counts.append(store.changes())
-    store.devices.note_report(report(1, targets=("edge-arm", "cloud")), now=2.0)
+    store.placements.note_report(report(1, targets=("edge-arm", "cloud")), now=2.0)
     counts.append(store.changes())
     assert counts == sorted(set(counts))
-    store.devices.note_report(report(2, targets=("edge-arm", "cloud")), now=2.0)
+    store.placements.note_report(report(2, targets=("edge-arm", "cloud")), now=2.0)
     store.releases.add(release(), None)
     store.devices.note_seen("cam", now=9.0)
     assert store.changes() == counts[-1]
@@ -170,6 +170,7 @@ def test_a_wish_replaces_the_older_one_of_its_selector(store: Store) -> None:
 
 
 def test_a_placement_is_as_old_as_its_last_change(store: Store) -> None:
+    enroll(store)
     store.placements.note_report(report(1, state="testing"), now=1.0)
     store.placements.note_report(report(2), now=2.0)
     store.placements.note_report(report(3), now=3.0)
