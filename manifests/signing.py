@@ -1,6 +1,6 @@
 """Keys, and DSSE envelopes around what they vouch for: verify the bytes received, then parse them.
 
-Envelope and pre-authentication encoding: DSSE 1.0 (secure-systems-lab/dsse). Keys are Ed25519.
+SPEC 6.1. Envelope and pre-authentication encoding: DSSE 1.0 (secure-systems-lab/dsse). Keys are Ed25519.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ def parse_public_key(pem: bytes, *, name: str) -> Key:
 
 def public_pem(key: Key) -> str:
     """The public key in PEM."""
-    return str(key.keyval["public"])
+    public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.keyval["public"]))
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def sign(payload: bytes, payload_type: str, signers: Sequence[CryptoSigner]) -> bytes:
