@@ -1,0 +1,87 @@
+"""TFLite for LiteRT on Arm: an emitter of our own, without TensorFlow, and quantization with calibration data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, cast
+
+import msgspec
+
+from targets._target import Needs, Toolchain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
+
+    from agent.runtimes._runtime import Runtime
+    from targets._target import Arrays, Artifact, Fidelity, Finding, Runner
+
+Quantize = Literal["none", "float16", "dynamic-int8", "int8"]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[targets.edge-arm]`` of ``pack.toml``."""
+
+    quantize: Quantize = "none"
+    """``float16``: weights; ``dynamic-int8``: weights, and activations while it runs; ``int8``: everything between
+    inputs and outputs, which stay float32; needs calibration data."""
+    batch: int = 1
+    """The value of each dimension that the model leaves free."""
+
+
+class _ShippedFile:
+    """The artifact's own file in LiteRT."""
+
+    fidelity: Fidelity = "runtime"
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        return self._runtime.run(inputs)
+
+    def close(self) -> None:
+        self._runtime.close()
+
+
+class _EdgeArm:
+    name = "edge-arm"
+    summary = "TFLite for LiteRT on Arm, float or quantized"
+    toolchain = Toolchain(
+        distributions=("ai-edge-litert", "ai-edge-quantizer", "flatbuffers", "numpy", "onnx"), extra="tflite"
+    )
+    needs = Needs(opset=(13, 28), ir_version=14, static_shapes=True, ml_operators=False)
+    Options = Options
+
+    def free_dimensions(self, options: msgspec.Struct) -> dict[str, int]:
+        """Every free dimension is taken to be the batch."""
+        return {"*": cast("Options", options).batch}
+
+    def unsupported(self, model: onnx.ModelProto) -> list[Finding]:
+        """Every node that TFLite's builtin operators can't express, found by emitting the graph."""
+        from targets.edge_arm._convert import findings
+
+        return findings(model)
+
+    def convert(self, model: Path, options: msgspec.Struct, calibration: Arrays | None, out: Path) -> Artifact:
+        """Write ``model.tflite``: loaded back and run once before it is believed.
+
+        Raises:
+            TargetError: a node can't be expressed (``edge-arm.operators``), the shapes are not fixed
+                (``edge-arm.shape``), calibration data is missing or does not fit (``edge-arm.calibration``), or what
+                was made does not run (``edge-arm.load``).
+        """
+        from targets.edge_arm._convert import convert
+
+        return convert(model, cast("Options", options), calibration, out)
+
+    def runner(self, artifact: Artifact, folder: Path) -> Runner:
+        """The shipped file, opened by the runtime that devices use."""
+        from agent.runtimes.litert import open_model
+
+        return _ShippedFile(open_model(folder / artifact.runtime.entry, threads=1))
+
+
+target = _EdgeArm()

@@ -1,0 +1,143 @@
+"""From the source model to the artifact: emit, quantize, load back, describe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import onnx
+from ai_edge_litert import schema_py_generated as schema
+
+from agent.runtimes.litert import open_model
+from manifests.digests import digest_file
+from manifests.manifest import (
+    FileSection,
+    HardwareSection,
+    QuantizationSection,
+    ResourcesSection,
+    RuntimeSection,
+    SignatureSection,
+    TensorSection,
+)
+from targets._target import Artifact, TargetError
+from targets.edge_arm._lowering import lower
+from targets.edge_arm._quantization import calibration_samples, quantized
+from targets.edge_arm._source import read_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from manifests.manifest import DType
+    from targets._target import Arrays, Finding
+    from targets.edge_arm import Options
+    from targets.edge_arm._lowering import Lowered
+    from targets.edge_arm._source import Source
+
+_ENTRY = "model.tflite"
+_MINIMUM = "2.0.0"
+_PARITY = {"none": 1e-4, "float16": 1e-2, "dynamic-int8": 0.1, "int8": 0.1}
+"""Default limits of the parity gate, relative to the largest value of an output."""
+_TOLERANCE = {"none": (1e-3, 1e-5), "float16": (1e-2, 1e-3), "dynamic-int8": (0.05, 0.05), "int8": (0.05, 0.05)}
+"""What another machine's kernels may differ by from this one's, on the same file: (rtol, atol)."""
+
+
+def findings(model: onnx.ModelProto) -> list[Finding]:
+    """Every node that can't be expressed."""
+    return lower(_fixed(model)).findings
+
+
+def convert(model: Path, options: Options, calibration: Arrays | None, out: Path) -> Artifact:
+    """The artifact of a model file, written below `out`."""
+    source = _fixed(onnx.load(model))
+    lowered = lower(source)
+    if lowered.findings:
+        raise _refusal(lowered.findings)
+    samples = calibration_samples(lowered.graph, calibration) if options.quantize == "int8" else []
+    data = quantized(lowered.graph.serialize(), options.quantize, samples)
+    path = out / _ENTRY
+    path.write_bytes(data)
+    _proven(path, lowered)
+    return _described(path, lowered, source, options, len(samples))
+
+
+def _fixed(model: onnx.ModelProto) -> Source:
+    source = read_source(model)
+    if source.free:
+        raise TargetError(
+            "edge-arm.shape",
+            f"the shape of input '{source.free[0]}' is not fixed",
+            hint="give its free dimensions a value, such as targets.edge-arm.batch",
+        )
+    return source
+
+
+def _refusal(found: list[Finding]) -> TargetError:
+    first = found[0]
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return TargetError(
+        "edge-arm.operators",
+        f"node '{first.node}' ({first.operator}) can't be expressed{more}: {first.reason}",
+        hint=first.hint or "pack plan lists every such node",
+    )
+
+
+def _proven(path: Path, lowered: Lowered) -> None:
+    """Load the file back and run it: a converter's word proves nothing."""
+    try:
+        runtime = open_model(path, threads=1)
+        zeros = {name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in lowered.graph.inputs.items()}
+        results = runtime.run(zeros)
+    except (RuntimeError, ValueError) as error:
+        raise TargetError(
+            "edge-arm.load",
+            f"LiteRT does not run what was made: {error}",
+            hint="try another value of targets.edge-arm.quantize, and report the model",
+        ) from error
+    runtime.close()
+    for name, tensor in lowered.graph.outputs.items():
+        got = results[name]
+        if got.shape != tensor.shape or got.dtype != tensor.dtype:
+            raise TargetError(
+                "edge-arm.load",
+                f"output '{name}' of what was made does not match: expected {tensor.dtype}{list(tensor.shape)}, "
+                f"got {got.dtype}{list(got.shape)}",
+            )
+
+
+def _described(path: Path, lowered: Lowered, source: Source, options: Options, samples: int) -> Artifact:
+    size = path.stat().st_size
+    return Artifact(
+        files=(
+            FileSection(
+                path=_ENTRY,
+                role="model",
+                digest=digest_file(path),
+                size=size,
+                media_type="application/vnd.tensorflow.lite",
+            ),
+        ),
+        signature=SignatureSection(
+            inputs=tuple(_tensors(source, source.inputs)), outputs=tuple(_tensors(source, source.outputs))
+        ),
+        runtime=RuntimeSection(kind="litert", minimum=_MINIMUM, entry=_ENTRY, operators=_operators(path)),
+        resources=ResourcesSection(disk_bytes=size, macs=lowered.macs),
+        hardware=HardwareSection(architectures=("aarch64", "armv7l", "x86_64")),
+        quantization=QuantizationSection(scheme=options.quantize, calibration_samples=samples),
+        golden_tolerance=_TOLERANCE[options.quantize],
+        parity_limit=_PARITY[options.quantize],
+        notes=lowered.notes,
+    )
+
+
+def _tensors(source: Source, names: Iterable[str]) -> Iterable[TensorSection]:
+    for name in names:
+        kind = source.types[name]
+        yield TensorSection(name=name, dtype=cast("DType", kind.dtype.name), shape=kind.shape)
+
+
+def _operators(path: Path) -> tuple[str, ...]:
+    """The operators of the shipped file, read from it: a quantizer may have added some."""
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
+    return tuple(sorted({names[code.builtinCode] for code in model.operatorCodes}))

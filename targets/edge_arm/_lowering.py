@@ -1,0 +1,131 @@
+"""The walk over the source model: each node to its function, all that can't be taken gathered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from targets._target import Finding
+from targets.edge_arm._emission import Emission, Value, stored
+from targets.edge_arm._graph import Tensor
+from targets.edge_arm._registry import UnsupportedError, emitter
+
+if TYPE_CHECKING:
+    from targets.edge_arm._graph import Graph
+    from targets.edge_arm._source import Node, Source, Type
+
+
+class Lowered(NamedTuple):
+    """What the walk made, and what it could not make; the graph is whole only if there are no findings."""
+
+    graph: Graph
+    macs: int
+    findings: list[Finding]
+    notes: tuple[str, ...]
+
+
+def lower(source: Source) -> Lowered:
+    """The TFLite graph of a model, with every node that can't be expressed, all at once."""
+    emission = Emission()
+    uses = _uses(source)
+    values = {name: _input(emission, name, source.types[name]) for name in source.inputs if name in source.types}
+    values.update({name: emission.constant(array) for name, array in source.constants.items()})
+    for name, value in values.items():
+        value.uses = uses.get(name, 0)
+    findings: list[Finding] = []
+    for node in source.nodes:
+        try:
+            made = _emit(emission, node, values, source)
+        except UnsupportedError as error:
+            findings.append(Finding(node=node.label, operator=node.qualified, reason=str(error), hint=error.hint))
+            made = {name: _opaque(source.types.get(name)) for name in node.outputs if name}
+        for name, value in made.items():
+            values[name] = _bound(emission, value, uses.get(name, 0))
+    if not findings:
+        for name in source.outputs:
+            emission.graph.outputs[name] = _output(emission, values[name])
+    return Lowered(emission.graph, emission.macs, findings, tuple(_notes(source)))
+
+
+def _emit(emission: Emission, node: Node, values: dict[str, Value], source: Source) -> dict[str, Value]:
+    if node.domain:
+        raise UnsupportedError(f"operators of the domain '{node.domain}' are not served")
+    emit = emitter(node.operator, node.version)
+    for name in (*node.inputs, *node.outputs):
+        if name and name not in source.types:
+            raise UnsupportedError(f"the shape of '{name}' depends on what the model is given")
+        if name and 0 in source.types[name].shape and name not in source.constants:
+            raise UnsupportedError(f"'{name}' is empty: its shape is {list(source.types[name].shape)}")
+    result = emit(emission, node, *(values[name] if name else None for name in node.inputs))
+    outputs = (result,) if isinstance(result, Value) else tuple(result)
+    made = {name: value for name, value in zip(node.outputs, outputs, strict=False) if name}
+    missing = [name for name in node.outputs if name and name not in made]
+    if missing:
+        raise UnsupportedError(f"its output '{missing[0]}' can't be computed")
+    for name, value in made.items():
+        expected = source.types[name]
+        if (value.shape, value.dtype) != (expected.shape, expected.dtype):
+            raise UnsupportedError(
+                f"'{name}' came out as {value.dtype}{list(value.shape)}: "
+                f"expected {expected.dtype}{list(expected.shape)}"
+            )
+    return made
+
+
+def _uses(source: Source) -> dict[str, int]:
+    uses: dict[str, int] = {}
+    for name in (*(name for node in source.nodes for name in node.inputs), *source.outputs):
+        uses[name] = uses.get(name, 0) + 1
+    return uses
+
+
+def _bound(emission: Emission, value: Value, uses: int) -> Value:
+    """The value under the name of a node's output; one that already has a name becomes a view of it."""
+    if value.constant is not None:
+        bound = emission.constant(value.constant)
+    else:
+        bound = Value(value.shape, value.dtype, dict(value.forms), shared=value.shared or value.uses > 1)
+    bound.uses = uses
+    return bound
+
+
+def _input(emission: Emission, name: str, kind: Type) -> Value:
+    tensor = Tensor(kind.shape, kind.dtype)
+    emission.graph.inputs[name] = tensor
+    inner = stored(kind.dtype)
+    if inner != kind.dtype:
+        tensor = emission.graph.add("CAST", [tensor], kind.shape, inner, schema.CastOptionsT())
+    return emission.made(tensor, kind.dtype)
+
+
+def _output(emission: Emission, value: Value) -> Tensor:
+    """A tensor that is nothing but this output, in the source's layout and element type."""
+    graph = emission.graph
+    tensor = emission.tensor(value)
+    if tensor.dtype != value.dtype:
+        return graph.add("CAST", [tensor], tensor.shape, value.dtype, schema.CastOptionsT())
+    taken = {id(other) for other in (*graph.inputs.values(), *graph.outputs.values())}
+    if tensor.data is not None or id(tensor) in taken:
+        options = schema.ReshapeOptionsT(newShape=list(tensor.shape))
+        return graph.add("RESHAPE", [tensor, graph.integers(tensor.shape)], tensor.shape, tensor.dtype, options)
+    return tensor
+
+
+def _opaque(kind: Type | None) -> Value:
+    """What stands for a result that could not be made, so that the walk can go on."""
+    shape, dtype = (kind.shape, kind.dtype) if kind else ((), np.dtype(np.float32))
+    return Value(shape, dtype, {tuple(range(len(shape))): Tensor(shape, stored(dtype))})
+
+
+def _notes(source: Source) -> list[str]:
+    inner = {kind.dtype.name for kind in source.types.values()}
+    notes = []
+    if "int64" in inner:
+        notes.append("int64 is computed as int32; constants were checked to fit, and inputs must")
+    if "float64" in inner:
+        notes.append("float64 is computed as float32")
+    if "float16" in inner:
+        notes.append("float16 is computed as float32")
+    return notes

@@ -1,0 +1,111 @@
+"""Smaller weights and activations, by ai-edge-quantizer."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from targets._target import TargetError
+from targets.edge_arm._graph import SIGNATURE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from targets._target import Arrays
+    from targets.edge_arm import Quantize
+    from targets.edge_arm._graph import Graph
+
+SAMPLE_LIMIT = 500
+"""Most samples that calibration runs; ranges change little after the first hundreds."""
+
+Sample = dict[str, "NDArray[np.generic]"]
+
+
+def calibration_samples(graph: Graph, calibration: Arrays | None) -> list[Sample]:
+    """Calls of the model, cut from the calibration data along its first axis.
+
+    Raises:
+        TargetError: there is no data, an input has none, or its shape does not fit.
+    """
+    if not calibration:
+        raise TargetError(
+            "edge-arm.calibration",
+            "int8 needs calibration data: got none",
+            hint='name representative inputs in data.calibration, or take quantize = "dynamic-int8"',
+        )
+    calls: list[list[NDArray[np.generic]]] = []
+    for name, tensor in graph.inputs.items():
+        if name not in calibration:
+            raise TargetError("edge-arm.calibration", f"calibration data has no array for input '{name}'")
+        calls.append(_cut(name, np.asarray(calibration[name]), tensor.shape, tensor.dtype))
+    return [dict(zip(graph.inputs, call, strict=True)) for call in zip(*calls, strict=False)]
+
+
+def _cut(
+    name: str, array: NDArray[np.generic], shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> list[NDArray[np.generic]]:
+    """Whole batches of the model's shape, at most `SAMPLE_LIMIT` samples in all."""
+    array = array.astype(dtype, copy=False)
+    if array.shape == shape:
+        return [array]
+    if not shape or array.shape[1:] != shape[1:] or len(array) < shape[0]:
+        raise TargetError(
+            "edge-arm.calibration",
+            f"calibration data for input '{name}' does not fit: expected {list(shape)}, got {list(array.shape)}",
+        )
+    batch = shape[0]
+    count = max(1, min(len(array), SAMPLE_LIMIT) // batch)
+    return [array[start * batch : (start + 1) * batch] for start in range(count)]
+
+
+def quantized(data: bytes, scheme: Quantize, samples: list[Sample]) -> bytes:
+    """The file under a scheme; its inputs and outputs keep their element types.
+
+    Raises:
+        TargetError: the quantizer gives up.
+    """
+    if scheme == "none":
+        return data
+    from ai_edge_quantizer import quantizer
+
+    # Progress bars, and a warning that calibration keeps intermediate tensors, which is what it is for.
+    with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):
+        work = quantizer.Quantizer(bytearray(data), _recipe(scheme))
+        try:
+            ranges = work.calibrate({SIGNATURE: samples}, num_threads=1) if work.need_calibration else None
+            result = work.quantize(ranges, enable_progress_report=False)
+        except (RuntimeError, ValueError) as error:
+            raise TargetError("edge-arm.quantize", f"the quantizer refuses the model: {error}") from error
+    return bytes(result.quantized_model)
+
+
+def _recipe(scheme: Quantize) -> list[dict[str, Any]]:
+    from ai_edge_quantizer import qtyping, recipe, recipe_manager
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    manager = recipe_manager.RecipeManager()
+    if scheme == "dynamic-int8":
+        manager.load_quantization_recipe(recipe.dynamic_wi8_afp32())
+    elif scheme == "int8":
+        manager.load_quantization_recipe(recipe.static_wi8_ai8())
+        # The whole model but its border: an application's floats go in and come out.
+        for border in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+            manager.add_quantization_config(regex=".*", operation_name=border, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    else:
+        weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+        manager.add_quantization_config(
+            regex=".*",
+            operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
+            op_config=qtyping.OpQuantizationConfig(
+                weight_tensor_config=weights,
+                compute_precision=qtyping.ComputePrecision.FLOAT,
+                explicit_dequantize=True,
+            ),
+            algorithm_key=AlgorithmName.FLOAT_CASTING,
+        )
+    found: list[dict[str, Any]] = manager.get_quantization_recipe()
+    return found

@@ -1,0 +1,207 @@
+"""Convolutions, channels-last."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from targets.edge_arm import _layout
+from targets.edge_arm._registry import UnsupportedError, operator
+from targets.edge_arm._window import Window, window
+from targets.edge_arm.operators.slicing import padded, strided
+
+if TYPE_CHECKING:
+    from targets.edge_arm._emission import Emission, Value
+    from targets.edge_arm._source import Node
+
+_LINE, _PLANE, _SPACE = 3, 4, 5
+"""Ranks of what is convolved: batch, channels, and one, two or three spatial axes."""
+
+
+@operator("Conv")
+def conv(g: Emission, node: Node, x: Value, weights: Value, bias: Value | None = None) -> Value:
+    """The convolution, with any groups, strides, dilations and paddings, over one, two or three spatial axes."""
+    if x.stored != np.float32:
+        raise UnsupportedError(f"a convolution of {x.dtype.name} has no kernel")
+    outputs = _output_sizes(node, x, weights)
+    view = window(node, x.shape[2:], weights.shape[2:], outputs)
+    groups = node.integer("group", 1)
+    g.macs += x.shape[0] * prod(outputs) * prod(weights.shape)
+    bias = bias or g.constant(np.zeros(weights.shape[0], np.float32))
+    if x.rank == _LINE:
+        view = Window(*(((0 if position in {4, 5} else 1), *sizes) for position, sizes in enumerate(view)))
+        flat = g.reshape(weights, (*weights.shape[:2], 1, weights.shape[2]))
+        plane = _plane(g, _as_plane(g, x), flat, bias, view, groups)
+        return _as_line(g, plane)
+    if x.rank == _PLANE:
+        return _plane(g, x, weights, bias, view, groups)
+    if x.rank == _SPACE and groups == 1:
+        return _space(g, x, weights, bias, view)
+    raise UnsupportedError(f"a convolution of rank {x.rank} in {groups} groups has no kernel")
+
+
+def _output_sizes(node: Node, x: Value, weights: Value) -> tuple[int, ...]:
+    rank = x.rank - 2
+    strides = node.integers("strides") or (1,) * rank
+    dilations = node.integers("dilations") or (1,) * rank
+    pads = node.integers("pads") or (0,) * (2 * rank)
+    if node.text("auto_pad", "NOTSET").startswith("SAME"):
+        return tuple(-(-size // stride) for size, stride in zip(x.shape[2:], strides, strict=True))
+    if node.text("auto_pad", "NOTSET") == "VALID":
+        pads = (0,) * (2 * rank)
+    return tuple(
+        (size + pads[axis] + pads[axis + rank] - (kernel - 1) * dilations[axis] - 1) // strides[axis] + 1
+        for axis, (size, kernel) in enumerate(zip(x.shape[2:], weights.shape[2:], strict=True))
+    )
+
+
+def _as_plane(g: Emission, x: Value) -> Value:
+    """[N, C, W] as [N, C, 1, W], channels-last in memory."""
+    tensor = g.tensor(x, _layout.channels_last(_LINE))
+    batch, width, channels = tensor.shape
+    return g.made(g.graph.reshape(tensor, (batch, 1, width, channels)), x.dtype, _layout.channels_last(_PLANE))
+
+
+def _as_line(g: Emission, x: Value) -> Value:
+    """[N, C, 1, W] as [N, C, W]."""
+    return g.reshape(x, (x.shape[0], x.shape[1], x.shape[3]))
+
+
+def bordered(g: Emission, x: Value, view: Window, fill: Value | None = None) -> tuple[Value, str]:
+    """What is convolved, in a border if TFLite's paddings don't do it, and the padding that is left to TFLite."""
+    if view.is_valid:
+        return x, "VALID"
+    if view.is_same:
+        return x, "SAME"
+    after = [max(reach, 0) for reach in view.reach]
+    last = _layout.channels_last(x.rank)
+    x = g.made(g.tensor(x, last), x.dtype, last)
+    return padded(g, x, (0, 0, *view.before), (0, 0, *after), fill), "VALID"
+
+
+def _plane(g: Emission, x: Value, weights: Value, bias: Value, view: Window, groups: int) -> Value:
+    channels = x.shape[1]
+    x, padding = bordered(g, x, view)
+    last = _layout.channels_last(_PLANE)
+    settings = {
+        "padding": getattr(schema.Padding, padding),
+        "strideH": view.strides[0],
+        "strideW": view.strides[1],
+        "dilationHFactor": view.dilations[0],
+        "dilationWFactor": view.dilations[1],
+    }
+    shape = (x.shape[0], *view.outputs, weights.shape[0])
+    tensor = g.tensor(x, last)
+    if groups == channels and groups > 1:
+        depthwise = schema.DepthwiseConv2DOptionsT(depthMultiplier=weights.shape[0] // groups, **settings)
+        inputs = [tensor, g.tensor(weights, (1, 2, 3, 0)), g.tensor(bias)]
+        version = 2 if max(view.dilations) > 1 else 1
+        result = g.graph.add("DEPTHWISE_CONV_2D", inputs, shape, tensor.dtype, depthwise, version)
+        return g.made(result, x.dtype, last)
+    inputs = [tensor, g.tensor(weights, (0, 2, 3, 1)), g.tensor(bias)]
+    result = g.graph.add("CONV_2D", inputs, shape, tensor.dtype, schema.Conv2DOptionsT(**settings))
+    return g.made(result, x.dtype, last)
+
+
+def _space(g: Emission, x: Value, weights: Value, bias: Value, view: Window) -> Value:
+    x, padding = bordered(g, x, view)
+    last = _layout.channels_last(_SPACE)
+    options = schema.Conv3DOptionsT(
+        padding=getattr(schema.Padding, padding),
+        strideD=view.strides[0],
+        strideH=view.strides[1],
+        strideW=view.strides[2],
+        dilationDFactor=view.dilations[0],
+        dilationHFactor=view.dilations[1],
+        dilationWFactor=view.dilations[2],
+    )
+    shape = (x.shape[0], *view.outputs, weights.shape[0])
+    inputs = [g.tensor(x, last), g.tensor(weights, (2, 3, 4, 1, 0)), g.tensor(bias)]
+    return g.made(g.graph.add("CONV_3D", inputs, shape, np.float32, options), x.dtype, last)
+
+
+@operator("ConvTranspose")
+def conv_transpose(g: Emission, node: Node, x: Value, weights: Value, bias: Value | None = None) -> Value:
+    """The transposed convolution: computed whole, then cut to the declared padding or grown by the output padding."""
+    if x.stored != np.float32:
+        raise UnsupportedError(f"a convolution of {x.dtype.name} has no kernel")
+    if x.rank == _LINE:
+        weights = g.reshape(weights, (*weights.shape[:2], 1, weights.shape[2]))
+        x = _as_plane(g, x)
+        return _as_line(g, _transposed(g, node, x, weights, bias, line=True))
+    if x.rank == _PLANE:
+        return _transposed(g, node, x, weights, bias, line=False)
+    raise UnsupportedError(f"a transposed convolution of rank {x.rank} is not served")
+
+
+def _transposed(g: Emission, node: Node, x: Value, weights: Value, bias: Value | None, *, line: bool) -> Value:
+    def plane(name: str, default: int) -> tuple[int, int]:
+        given = node.integers(name)
+        if not given:
+            return (1 if line and name != "output_padding" else default, default)
+        return ((1 if name != "output_padding" else 0), given[0]) if line else (given[0], given[1])
+
+    strides, dilations, extra = plane("strides", 1), plane("dilations", 1), plane("output_padding", 0)
+    groups = node.integer("group", 1)
+    if groups != 1:
+        raise UnsupportedError(f"a transposed convolution in {groups} groups is not served")
+    if max(dilations) > 1:
+        weights = g.constant(_with_holes(weights.array("the weights of a dilated transposed convolution"), dilations))
+    whole = [
+        (size - 1) * stride + kernel
+        for size, stride, kernel in zip(x.shape[2:], strides, weights.shape[2:], strict=True)
+    ]
+    before, sizes = _cut(node, x, whole, strides, extra, line=line)
+    last = _layout.channels_last(_PLANE)
+    shape = (x.shape[0], *whole, weights.shape[1])
+    g.macs += prod(x.shape) * prod(weights.shape[1:])
+    options = schema.TransposeConvOptionsT(padding=schema.Padding.VALID, strideH=strides[0], strideW=strides[1])
+    inputs = [g.graph.integers(shape), g.tensor(weights, (1, 2, 3, 0)), g.tensor(x, last)]
+    result = g.made(g.graph.add("TRANSPOSE_CONV", inputs, shape, np.float32, options), x.dtype, last)
+    grown = [max(start + size - full, 0) for start, size, full in zip(before, sizes, whole, strict=True)]
+    result = padded(g, result, (0,) * 4, (0, 0, *grown))
+    kept = [range(result.shape[0]), range(result.shape[1])]
+    result = strided(
+        g, result, [*kept, *(range(start, start + size) for start, size in zip(before, sizes, strict=True))]
+    )
+    if bias is None:
+        return result
+    return g.add(result, g.reshape(bias, (weights.shape[1], 1, 1)))
+
+
+def _cut(
+    node: Node, x: Value, whole: list[int], strides: tuple[int, int], extra: tuple[int, int], *, line: bool
+) -> tuple[list[int], list[int]]:
+    """Where the declared output starts in the whole one, and its sizes, as ONNX's ConvTranspose defines them."""
+    mode = node.text("auto_pad", "NOTSET")
+    wanted = list(node.integers("output_shape"))
+    if wanted:
+        wanted = wanted[-2:] if not line else [1, wanted[-1]]
+    elif mode.startswith("SAME"):
+        wanted = [size * stride for size, stride in zip(x.shape[2:], strides, strict=True)]
+    if wanted:
+        total = [full + more - want for full, more, want in zip(whole, extra, wanted, strict=True)]
+        half = [pad // 2 for pad in total]
+        before = [pad - part for pad, part in zip(total, half, strict=True)] if mode == "SAME_LOWER" else half
+    else:
+        pads = node.integers("pads") or (0,) * (2 if line else 4)
+        pads = (0, pads[0], 0, pads[1]) if line else pads
+        before = list(pads[:2])
+        wanted = [
+            full + more - low - high for full, more, low, high in zip(whole, extra, pads[:2], pads[2:], strict=True)
+        ]
+    if min(before) < 0:
+        raise UnsupportedError(f"the output is larger than what the convolution reaches: padding {before}")
+    return before, wanted
+
+
+def _with_holes(
+    weights: np.ndarray[tuple[int, ...], np.dtype[np.generic]], dilations: tuple[int, int]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    rows, columns = ((size - 1) * step + 1 for size, step in zip(weights.shape[2:], dilations, strict=True))
+    spread = np.zeros((*weights.shape[:2], rows, columns), weights.dtype)
+    spread[:, :, :: dilations[0], :: dilations[1]] = weights
+    return spread

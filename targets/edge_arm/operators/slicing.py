@@ -1,0 +1,203 @@
+"""Parts of tensors: taken, joined, padded, looked up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from targets.edge_arm import _layout
+from targets.edge_arm._registry import UnsupportedError, operator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from targets.edge_arm._emission import Emission, Value
+    from targets.edge_arm._graph import Tensor
+    from targets.edge_arm._source import Node
+
+_SLICE_RANK = 5
+_PAD_RANK = 5
+
+
+@operator("Concat", since=4)
+def concat(g: Emission, node: Node, *values: Value) -> Value:
+    """The values one after the other along an axis, in the order that most of them lie in."""
+    rank = values[0].rank
+    axis = values[0].axis(node.integer("axis", 0))
+    order = g.common_order(values, rank)
+    shape = list(values[0].shape)
+    shape[axis] = sum(value.shape[axis] for value in values)
+    tensors = [g.tensor(value, order) for value in values]
+    options = schema.ConcatenationOptionsT(axis=order.index(axis))
+    result = g.graph.add("CONCATENATION", tensors, _layout.permuted(shape, order), tensors[0].dtype, options)
+    return g.made(result, values[0].dtype, order)
+
+
+@operator("Split", since=13)
+def split(g: Emission, node: Node, x: Value, sizes: Value | None = None) -> list[Value]:
+    """Consecutive parts along an axis, of the sizes given or as even as can be."""
+    axis = x.axis(node.integer("axis", 0))
+    count = len(node.outputs)
+    if sizes is not None:
+        parts = list(sizes.integers("split"))
+    else:
+        each = -(-x.shape[axis] // count)
+        parts = [each] * (count - 1) + [x.shape[axis] - each * (count - 1)]
+    if min(parts) <= 0:
+        raise UnsupportedError(f"a part is empty: the sizes are {parts}")
+    order = x.order
+    tensor = g.tensor(x, order)
+    place = order.index(axis)
+    starts = np.cumsum([0, *parts[:-1]])
+    results = []
+    for start, size in zip(starts, parts, strict=True):
+        begin = [int(start) if position == place else 0 for position in range(x.rank)]
+        extent = [size if position == place else whole for position, whole in enumerate(tensor.shape)]
+        results.append(g.made(_part(g, tensor, begin, extent), x.dtype, order))
+    return results
+
+
+def _part(g: Emission, tensor: Tensor, begin: Sequence[int], size: Sequence[int]) -> Tensor:
+    if tuple(size) == tensor.shape:
+        return tensor
+    if len(size) > _SLICE_RANK:
+        raise UnsupportedError(f"a slice of rank {len(size)} has no kernel")
+    inputs = [tensor, g.graph.integers(begin), g.graph.integers(size)]
+    return g.graph.add("SLICE", inputs, size, tensor.dtype, schema.SliceOptionsT())
+
+
+@operator("Slice", since=10)
+def slice_(  # noqa: PLR0913, PLR0917 - ONNX gives it five inputs
+    g: Emission,
+    node: Node,
+    x: Value,
+    starts: Value,
+    ends: Value,
+    axes: Value | None = None,
+    steps: Value | None = None,
+) -> Value:
+    """x[start:end:step] along each axis named."""
+    del node
+    begin, end = starts.integers("starts"), ends.integers("ends")
+    along = axes.integers("axes") if axes else tuple(range(len(begin)))
+    stride = steps.integers("steps") if steps else (1,) * len(begin)
+    cuts = {x.axis(axis): slice(*cut) for axis, *cut in zip(along, begin, end, stride, strict=True)}
+    ranges = [range(*cuts[axis].indices(size)) if axis in cuts else range(size) for axis, size in enumerate(x.shape)]
+    return strided(g, x, ranges)
+
+
+def strided(g: Emission, x: Value, ranges: Sequence[range]) -> Value:
+    """The elements of x at a range of places along each axis."""
+    order = x.order
+    tensor = g.tensor(x, order)
+    picked = [ranges[axis] for axis in order]
+    shape = [len(places) for places in picked]
+    if 0 in shape:
+        raise UnsupportedError("the slice is empty")
+    if all(places.step == 1 for places in picked):
+        return g.made(_part(g, tensor, [places.start for places in picked], shape), x.dtype, order)
+    if x.rank > _SLICE_RANK:
+        raise UnsupportedError(f"a strided slice of rank {x.rank} has no kernel")
+    # Backwards to the first element: the kernel reads an end of -1 as the last, so the mask says that there is none.
+    mask = sum(1 << place for place, places in enumerate(picked) if places.stop < 0)
+    inputs = [
+        tensor,
+        g.graph.integers([places.start for places in picked]),
+        g.graph.integers([max(places.stop, 0) for places in picked]),
+        g.graph.integers([places.step for places in picked]),
+    ]
+    options = schema.StridedSliceOptionsT(endMask=mask)
+    return g.made(g.graph.add("STRIDED_SLICE", inputs, shape, tensor.dtype, options), x.dtype, order)
+
+
+@operator("Gather")
+def gather(g: Emission, node: Node, x: Value, indices: Value) -> Value:
+    """The entries of x at the indices along one axis; negative ones count from the end."""
+    axis = x.axis(node.integer("axis", 0))
+    places = _from_start(g, indices, x.shape[axis])
+    shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    options = schema.GatherOptionsT(axis=axis)
+    inputs = [g.tensor(x), g.tensor(places)]
+    return g.made(g.graph.add("GATHER", inputs, shape, x.stored, options), x.dtype)
+
+
+def _from_start(g: Emission, indices: Value, size: int) -> Value:
+    """Indices with none negative."""
+    if indices.constant is not None:
+        return g.constant(np.where(indices.constant < 0, indices.constant + size, indices.constant))
+    return g.elementwise("FLOOR_MOD", indices, g.scalar(size, indices), options=schema.FloorModOptionsT())
+
+
+@operator("GatherND", since=11)
+def gather_nd(g: Emission, node: Node, x: Value, indices: Value) -> Value:
+    """The slices of x at index tuples."""
+    if node.integer("batch_dims", 0):
+        raise UnsupportedError("batch_dims is not served")
+    depth = indices.shape[-1]
+    sizes = np.array(x.shape[:depth], indices.dtype)
+    if indices.constant is not None:
+        places = g.constant(np.where(indices.constant < 0, indices.constant + sizes, indices.constant))
+    else:
+        places = g.elementwise("FLOOR_MOD", indices, g.constant(sizes), options=schema.FloorModOptionsT())
+    shape = (*indices.shape[:-1], *x.shape[depth:])
+    inputs = [g.tensor(x), g.tensor(places)]
+    return g.made(g.graph.add("GATHER_ND", inputs, shape, x.stored, schema.GatherNdOptionsT()), x.dtype)
+
+
+@operator("Pad", since=11)
+def pad(g: Emission, node: Node, x: Value, pads: Value, fill: Value | None = None, axes: Value | None = None) -> Value:
+    """X with a border of a constant, of its edge, of its mirror image, or of its other side."""
+    amounts = pads.integers("pads")
+    along = [x.axis(axis) for axis in axes.integers("axes")] if axes else list(range(x.rank))
+    before, after = [0] * x.rank, [0] * x.rank
+    for place, axis in enumerate(along):
+        before[axis] = amounts[place]
+        after[axis] = amounts[place + len(along)]
+    if min(*before, *after) < 0:
+        x = strided(g, x, [range(max(-b, 0), n - max(-a, 0)) for b, a, n in zip(before, after, x.shape, strict=True)])
+        before, after = [max(size, 0) for size in before], [max(size, 0) for size in after]
+    mode = node.text("mode", "constant")
+    if mode == "constant":
+        return padded(g, x, before, after, fill)
+    for axis, size in enumerate(x.shape):
+        if before[axis] or after[axis]:
+            x = looked_up(g, x, axis, _mirror(mode, size, before[axis], after[axis]))
+    return x
+
+
+def padded(g: Emission, x: Value, before: Sequence[int], after: Sequence[int], fill: Value | None = None) -> Value:
+    """X with a constant border, by default of zeros, in the order that it lies in."""
+    if not any(before) and not any(after):
+        return x
+    if x.rank > _PAD_RANK:
+        raise UnsupportedError(f"a pad of rank {x.rank} has no kernel")
+    order = x.order
+    tensor = g.tensor(x, order)
+    amounts = np.array([(before[axis], after[axis]) for axis in order], np.int32)
+    shape = [size + int(low) + int(high) for size, (low, high) in zip(tensor.shape, amounts, strict=True)]
+    inputs = [tensor, g.graph.constant(amounts)]
+    if fill is None or (fill.constant is not None and not fill.number("constant_value")):
+        return g.made(g.graph.add("PAD", inputs, shape, tensor.dtype, schema.PadOptionsT()), x.dtype, order)
+    inputs.append(g.tensor(fill))
+    return g.made(g.graph.add("PADV2", inputs, shape, tensor.dtype, schema.PadV2OptionsT()), x.dtype, order)
+
+
+def _mirror(mode: str, size: int, before: int, after: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    """For each place of the padded axis, the place that it copies; numpy's pad of the places says so."""
+    modes = {"edge": "edge", "reflect": "reflect", "wrap": "wrap"}
+    if mode not in modes:
+        raise UnsupportedError(f"mode '{mode}' is not served: expected one of constant, {', '.join(modes)}")
+    return np.pad(np.arange(size, dtype=np.int32), (before, after), mode=mode)  # type: ignore[call-overload,no-any-return]  # a literal of numpy's
+
+
+def looked_up(g: Emission, x: Value, axis: int, places: np.ndarray[tuple[int], np.dtype[np.int32]]) -> Value:
+    """The entries of x at constant places along one axis, in the order that x lies in."""
+    order = x.order
+    tensor = g.tensor(x, order)
+    place = order.index(axis)
+    shape = [*tensor.shape[:place], len(places), *tensor.shape[place + 1 :]]
+    options = schema.GatherOptionsT(axis=place)
+    result = g.graph.add("GATHER", [tensor, g.graph.constant(places)], shape, tensor.dtype, options)
+    return g.made(result, x.dtype, order)
