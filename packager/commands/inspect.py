@@ -1,0 +1,185 @@
+"""`pack inspect`: what a bundle says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packager import console
+from packager.commands.options import BundleName, Folder, Form
+from packager.console import Output
+from packager.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
+    from manifests.bundle import Bundle
+    from manifests.manifest import FeatureBaseline, Manifest, TensorSection
+
+_SHOWN = 6
+"""Entries of a long list that people are shown; ``--output json`` has all."""
+
+
+def inspect(bundle: BundleName, *, folder: Folder = Path(), output: Form = Output.TEXT) -> int:
+    """Show what a bundle says of itself.
+
+    Nothing is verified: see pack verify.
+    """
+    from packager.config import STORE
+    from packager.store import find_bundle
+
+    _, found = find_bundle(bundle, folder / STORE)
+    if output is Output.JSON:
+        from manifests.manifest import encode_manifest
+
+        console.print_encoded(encode_manifest(found.manifest))
+    elif output is Output.TAG:
+        console.print_line(found.reference)
+    else:
+        console.print_result(*_sections(found))
+    return ExitCode.OK
+
+
+def _sections(bundle: Bundle) -> Iterable[RenderableType]:
+    manifest = bundle.manifest
+    yield from _section(bundle.reference, [("digest", bundle.digest), *_origin(manifest)])
+    yield from _section("model", _model(manifest))
+    yield from _section("runs on", _runtime(manifest))
+    yield from _section("files", [(entry.path, f"{_size(entry.size)}, {entry.role}") for entry in manifest.files])
+    yield from _gates(manifest)
+    yield from _section("parity", _parity(manifest))
+    yield from _section("baseline", _baseline(manifest))
+    yield from _section("lineage", _lineage(manifest))
+    yield from _section("build", _build(manifest))
+
+
+def _section(title: str, rows: Iterable[tuple[str, RenderableType]]) -> Iterable[RenderableType]:
+    """A heading and its rows, indented; nothing where no row says anything."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    kept = [(name, value) for name, value in rows if value != ""]
+    if kept:
+        yield Text(title, style="bold")
+        yield Padding(console.pairs(kept), (0, 0, 0, 2))
+
+
+def _origin(manifest: Manifest) -> Iterable[tuple[str, str]]:
+    yield "source", manifest.model.source.reference
+    yield "", f"{manifest.model.source.framework}, {manifest.model.source.digest}"
+    yield "licence", manifest.model.licence
+    yield "counter", str(manifest.bundle.counter)
+
+
+def _model(manifest: Manifest) -> Iterable[tuple[str, str]]:
+    task = manifest.model.task
+    yield "task", "" if task.kind == "unknown" else f"{task.kind} by '{task.output}'"
+    yield "labels", _some(task.labels)
+    for tensor in manifest.signature.inputs:
+        yield "input", _tensor(tensor)
+    for tensor in manifest.signature.outputs:
+        yield "output", _tensor(tensor)
+    for step in manifest.pipeline.preprocess:
+        yield "before", step.operation
+    for step in manifest.pipeline.postprocess:
+        yield "after", step.operation
+
+
+def _runtime(manifest: Manifest) -> Iterable[tuple[str, str]]:
+    runtime, resources, quantization = manifest.runtime, manifest.resources, manifest.quantization
+    yield "runtime", f"{runtime.kind} {runtime.minimum} or newer"
+    yield "opens", runtime.entry
+    yield "opsets", ", ".join(f"{name} {version}" for name, version in runtime.opsets.items())
+    yield "operators", _some(runtime.operators)
+    yield "machines", ", ".join(manifest.hardware.architectures)
+    yield "disk", _size(resources.disk_bytes)
+    yield "memory", "" if resources.memory_bytes is None else _size(resources.memory_bytes)
+    yield "MACs", "" if resources.macs is None else f"{resources.macs:,}"
+    calibrated = f", calibrated on {quantization.calibration_samples} samples"
+    yield (
+        "quantized",
+        "no"
+        if quantization.scheme == "none"
+        else quantization.scheme + (calibrated if quantization.calibration_samples else ""),
+    )
+
+
+def _gates(manifest: Manifest) -> Iterable[RenderableType]:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    rows = console.table("gate", "limit", "value", "verdict", right=("limit", "value"))
+    for gate in manifest.gates:
+        value = "-" if gate.value is None else f"{gate.value:.4g} {gate.unit}".rstrip()
+        verdict = f"{gate.verdict}: {gate.waiver}" if gate.waiver else gate.verdict
+        rows.add_row(gate.name, gate.limit, value, verdict)
+    yield Text("gates", style="bold")
+    yield Padding(rows, (0, 0, 0, 2))
+
+
+def _parity(manifest: Manifest) -> Iterable[tuple[str, str]]:
+    parity, golden = manifest.parity, manifest.golden
+    for entry in parity.outputs:
+        yield entry.output, f"largest difference {entry.max_absolute:.3g}, relative {entry.max_relative:.3g}"
+    inputs = "samples of the data" if parity.inputs == "data" else "generated samples"
+    runtime = "the device's own runtime" if parity.fidelity == "runtime" else "an emulation of the device's runtime"
+    yield "measured", f"on {parity.samples} {inputs}, by {runtime}"
+    yield "worst layer", parity.worst_layer
+    yield "golden", f"{golden.samples} samples, within {golden.rtol:g} relative and {golden.atol:g} absolute"
+
+
+def _baseline(manifest: Manifest) -> Iterable[tuple[str, str]]:
+    baseline = manifest.baseline
+    if baseline is None:
+        return
+    yield "samples", f"{baseline.samples:,}"
+    yield "features", _features(baseline.features)
+    if baseline.predictions is not None:
+        labels = manifest.model.task.labels
+        counts = baseline.predictions.counts
+        names = labels if len(labels) == len(counts) else tuple(str(index) for index in range(len(counts)))
+        yield "predicted", _some(tuple(f"{name}: {count}" for name, count in zip(names, counts, strict=True)), most=12)
+
+
+def _features(features: tuple[FeatureBaseline, ...]) -> str:
+    return f"{len(features)}: {_some(tuple(feature.name for feature in features))}" if features else ""
+
+
+def _lineage(manifest: Manifest) -> Iterable[tuple[str, str]]:
+    lineage = manifest.lineage
+    yield "run", lineage.run
+    yield "commit", lineage.commit
+    yield "parameters", _some(tuple(f"{name}={value}" for name, value in lineage.parameters.items()))
+    yield "metrics", _some(tuple(f"{name}={value:.4g}" for name, value in lineage.metrics.items()))
+    for name, digest in lineage.datasets.items():
+        yield "dataset", f"{name} {digest}"
+    yield "previous", lineage.previous or ""
+
+
+def _build(manifest: Manifest) -> Iterable[tuple[str, str]]:
+    build = manifest.build
+    yield "packtrain", build.packtrain
+    yield "toolchain", ", ".join(f"{name} {version}" for name, version in build.toolchain.items())
+    yield "options", ", ".join(f"{name}={value}" for name, value in build.options.items())
+
+
+def _tensor(tensor: TensorSection) -> str:
+    shape = " x ".join(str(size) for size in tensor.shape) or "scalar"
+    quantized = tensor.quantization
+    scale = f", scale {quantized.scale:.4g}, zero {quantized.zero_point}" if quantized else ""
+    span = f", in [{tensor.range[0]:g}, {tensor.range[1]:g}]" if tensor.range else ""
+    layout = f" {tensor.layout}" if tensor.layout else ""
+    return f"{tensor.name}: {tensor.dtype} {shape}{layout}{scale}{span}"
+
+
+def _some(entries: tuple[str, ...], *, most: int = _SHOWN) -> str:
+    rest = f" and {len(entries) - most} more" if len(entries) > most else ""
+    return ", ".join(entries[:most]) + rest
+
+
+def _size(size: int) -> str:
+    from packager.quantities import quantity_text
+
+    return quantity_text(size, "bytes")
