@@ -91,6 +91,21 @@ def pairs(rows: Iterable[tuple[str, RenderableType]]) -> Table:
     return made
 
 
+def indented(part: RenderableType) -> RenderableType:
+    """`part`, moved to the right below its heading."""
+    from rich.padding import Padding
+
+    return Padding(part, (0, 0, 0, 2))
+
+
+def headline(reference: str, digest: str) -> Iterable[RenderableType]:
+    """A bundle's name above its digest, which alone takes up most of a line."""
+    from rich.text import Text
+
+    yield Text(reference, style="bold")
+    yield indented(Text(digest, style="dim"))
+
+
 def has_colour(stream: TextIO) -> bool:
     """Whether text on `stream` may be coloured: it is a terminal, and nothing speaks against it."""
     from packager.environment import wants_colour

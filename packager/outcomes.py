@@ -70,21 +70,17 @@ def _complain(outcome: Failed) -> None:
 
 
 def _built_text(outcome: Built, key: str | None) -> Iterable[RenderableType]:
-    from rich.padding import Padding
-    from rich.text import Text
-
     from packager.quantities import quantity_text
 
     size = sum(entry.size for entry in outcome.manifest.files if entry.role != "golden")
     rows = [
-        ("digest", outcome.digest),
         ("size", quantity_text(size, "bytes")),
         ("signed by", key[:16] if outcome.signed and key else "nobody"),
         ("built", "from the cache" if outcome.cached else f"in {outcome.seconds:.1f} s"),
     ]
-    yield Text(outcome.reference, style="bold")
-    yield Padding(console.pairs(rows), (0, 0, 0, 2))
-    yield Padding(_gates(outcome.gates), (0, 0, 0, 2))
+    yield from console.headline(outcome.reference, outcome.digest)
+    yield console.indented(console.pairs(rows))
+    yield console.indented(_gates(outcome.gates))
 
 
 def _gates(gates: Iterable[GateResult]) -> Table:

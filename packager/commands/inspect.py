@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from packager import console
 from packager.commands.options import BundleName, Folder, Form
@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
     from manifests.bundle import Bundle
     from manifests.manifest import FeatureBaseline, Manifest, TensorSection
+    from packager.quantities import Unit
 
 _SHOWN = 6
 """Entries of a long list that people are shown; ``--output json`` has all."""
+
+_DIGEST = len("sha256:") + 12
+"""Characters of a digest that people tell it by."""
 
 
 def inspect(bundle: BundleName, *, folder: Folder = Path(), output: Form = Output.TEXT) -> int:
@@ -44,8 +48,8 @@ def inspect(bundle: BundleName, *, folder: Folder = Path(), output: Form = Outpu
 
 def _sections(bundle: Bundle) -> Iterable[RenderableType]:
     manifest = bundle.manifest
-    yield from _section(bundle.reference, [("digest", bundle.digest), *_origin(manifest)])
-    yield from _section("model", _model(manifest))
+    yield from console.headline(bundle.reference, bundle.digest)
+    yield from _section("model", [*_origin(manifest), *_model(manifest)])
     yield from _section("runs on", _runtime(manifest))
     yield from _section("files", [(entry.path, f"{_size(entry.size)}, {entry.role}") for entry in manifest.files])
     yield from _gates(manifest)
@@ -57,18 +61,18 @@ def _sections(bundle: Bundle) -> Iterable[RenderableType]:
 
 def _section(title: str, rows: Iterable[tuple[str, RenderableType]]) -> Iterable[RenderableType]:
     """A heading and its rows, indented; nothing where no row says anything."""
-    from rich.padding import Padding
     from rich.text import Text
 
     kept = [(name, value) for name, value in rows if value != ""]
     if kept:
         yield Text(title, style="bold")
-        yield Padding(console.pairs(kept), (0, 0, 0, 2))
+        yield console.indented(console.pairs(kept))
 
 
 def _origin(manifest: Manifest) -> Iterable[tuple[str, str]]:
-    yield "source", manifest.model.source.reference
-    yield "", f"{manifest.model.source.framework}, {manifest.model.source.digest}"
+    source = manifest.model.source
+    yield "source", source.reference
+    yield "made with", f"{source.framework}, {source.digest[:_DIGEST]}"
     yield "licence", manifest.model.licence
     yield "counter", str(manifest.bundle.counter)
 
@@ -107,16 +111,15 @@ def _runtime(manifest: Manifest) -> Iterable[tuple[str, str]]:
 
 
 def _gates(manifest: Manifest) -> Iterable[RenderableType]:
-    from rich.padding import Padding
     from rich.text import Text
 
     rows = console.table("gate", "limit", "value", "verdict", right=("limit", "value"))
     for gate in manifest.gates:
-        value = "-" if gate.value is None else f"{gate.value:.4g} {gate.unit}".rstrip()
+        value = "-" if gate.value is None else _quantity(gate.value, gate.unit)
         verdict = f"{gate.verdict}: {gate.waiver}" if gate.waiver else gate.verdict
         rows.add_row(gate.name, gate.limit, value, verdict)
     yield Text("gates", style="bold")
-    yield Padding(rows, (0, 0, 0, 2))
+    yield console.indented(rows)
 
 
 def _parity(manifest: Manifest) -> Iterable[tuple[str, str]]:
@@ -180,6 +183,13 @@ def _some(entries: tuple[str, ...], *, most: int = _SHOWN) -> str:
 
 
 def _size(size: int) -> str:
+    return _quantity(size, "bytes")
+
+
+def _quantity(value: float, unit: str) -> str:
+    """The value as people read it; a unit that a newer packager wrote stands as it is."""
     from packager.quantities import quantity_text
 
-    return quantity_text(size, "bytes")
+    if unit in {"ratio", "bytes", "ms"}:
+        return quantity_text(value, cast("Unit", unit))
+    return f"{value:.4g} {unit}".rstrip()

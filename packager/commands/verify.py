@@ -49,14 +49,15 @@ def _print(verdict: Verdict, output: Output) -> None:
         console.print_line(verdict.reference)
     else:
         console.print_result(
-            console.pairs(
-                [
-                    ("bundle", verdict.reference),
-                    ("digest", verdict.digest),
-                    ("signature", "good, by key " + ", ".join(verdict.keys)),
-                    ("manifest", "good"),
-                    ("files", f"{verdict.files}, every digest matches"),
-                    ("golden", f"{verdict.golden_samples} samples"),
-                ]
-            )
+            *console.headline(verdict.reference, verdict.digest),
+            console.indented(
+                console.pairs(
+                    [
+                        ("signature", "good, by key " + ", ".join(key[:16] for key in verdict.keys)),
+                        ("manifest", "good"),
+                        ("files", f"{verdict.files}, every digest matches"),
+                        ("golden", f"{verdict.golden_samples} samples"),
+                    ]
+                )
+            ),
         )

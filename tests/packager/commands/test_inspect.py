@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from manifests.manifest import Manifest
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.packager.commands.conftest import Stored
+    from tests.packager.conftest import Pack
+
+
+def test_inspect_as_json_is_the_whole_manifest(pack: Pack, stored: Stored) -> None:
+    ran = pack("inspect", "digits:3@edge-arm", "-o", "json", at=stored.project)
+    assert ran.code == 0
+    assert msgspec.json.decode(ran.out, type=Manifest) == stored.bundle.manifest
+
+
+def test_a_bundle_is_found_by_reference_by_digest_and_in_another_store(pack: Pack, stored: Stored) -> None:
+    store = stored.layout.folder
+    for name in ("digits:3@edge-arm", stored.bundle.digest):
+        assert pack("inspect", name, "-C", stored.project, "-o", "tag").out == "digits:3@edge-arm\n"
+    for name in (f"oci:{store}", f"oci:{store}:digits:3@edge-arm"):
+        assert pack("inspect", name, "-o", "tag").out == "digits:3@edge-arm\n"
+
+
+def test_inspect_fits_a_terminal_of_80_columns(pack: Pack, stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("packager.console._PIPE_WIDTH", 80)
+    ran = pack("inspect", "digits:3@edge-arm", at=stored.project)
+    assert max(len(line) for line in ran.out.splitlines()) <= 80
+    for shown in (
+        stored.bundle.digest,
+        "models:/digits@candidate",
+        "pixels: float32 1 x 64",
+        "device has room",
+        "int8",
+    ):
+        assert shown in ran.out
+
+
+def test_a_name_that_no_bundle_has_exits_2_and_says_what_there_is(pack: Pack, stored: Stored) -> None:
+    ran = pack("inspect", "digits:4@edge-arm", at=stored.project)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert "digits:3@edge-arm" in ran.err
+
+
+def test_a_project_that_built_nothing_yet_exits_2_and_says_so(pack: Pack) -> None:
+    ran = pack("inspect", "digits:3@edge-arm")
+    assert ran.code == 2
+    assert "[store.empty]" in ran.err
+
+
+def test_a_store_given_as_a_bundle_says_how_to_name_it(pack: Pack, stored: Stored) -> None:
+    ran = pack("inspect", stored.layout.folder)
+    assert ran.code == 2
+    assert f"hint: oci:{stored.layout.folder}" in ran.err
