@@ -76,11 +76,27 @@ def quantized(data: bytes, scheme: Quantize, samples: list[Sample]) -> bytes:
     with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):
         work = quantizer.Quantizer(bytearray(data), _recipe(scheme))
         try:
-            ranges = work.calibrate({SIGNATURE: samples}, num_threads=1) if work.need_calibration else None
+            ranges = _ranges(data, scheme, samples) if work.need_calibration else None
             result = work.quantize(ranges, enable_progress_report=False)
         except (RuntimeError, ValueError) as error:
             raise TargetError("edge-arm.quantize", f"the quantizer refuses the model: {error}") from error
     return bytes(result.quantized_model)
+
+
+def _ranges(data: bytes, scheme: Quantize, samples: list[Sample]) -> dict[str, Any]:
+    """The smallest and the largest that every tensor reached, over all samples.
+
+    The quantizer's own `calibrate` averages the samples' extremes, which cuts off what goes beyond the average.
+    """
+    from ai_edge_quantizer import calibrator, recipe_manager
+    from ai_edge_quantizer.utils import qsv_utils
+
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(_recipe(scheme))
+    work = calibrator.Calibrator(data, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    work.calibrate({SIGNATURE: samples}, manager)
+    found: dict[str, Any] = work.get_model_qsvs()
+    return found
 
 
 def _recipe(scheme: Quantize) -> list[dict[str, Any]]:

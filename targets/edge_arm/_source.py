@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from targets._target import TargetError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -83,11 +85,18 @@ class Source:
 
 
 def read_source(model: onnx.ModelProto) -> Source:
-    """The model with its constants folded and the shapes of all tensors inferred."""
+    """The model with its constants folded and the shapes of all tensors inferred.
+
+    Raises:
+        TargetError: the model's shapes contradict each other.
+    """
     private = onnx.ModelProto()
     private.CopyFrom(model)
     while True:
-        inferred = onnx.shape_inference.infer_shapes(private, data_prop=True)
+        try:
+            inferred = onnx.shape_inference.infer_shapes(private, data_prop=True)
+        except onnx.shape_inference.InferenceError as error:
+            raise TargetError("edge-arm.model", f"the model contradicts itself: {error}") from error
         types = dict(_types(inferred.graph))
         if not _fold(private, types):
             break

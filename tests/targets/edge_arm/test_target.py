@@ -1,0 +1,237 @@
+"""The edge-arm target on whole networks: right in float, close in int8, the same bytes twice, clear in refusal."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from onnx import helper
+
+from targets._target import Target, TargetError
+from targets.edge_arm import target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from targets._target import Artifact
+
+    Build = Callable[..., onnx.ModelProto]
+    Convert = Callable[..., tuple[Artifact, Path]]
+    Tensors = dict[str, NDArray]
+    Reference = Callable[[onnx.ModelProto, Tensors], Tensors]
+
+SCHEMES = ("none", "float16", "dynamic-int8", "int8")
+
+
+@pytest.fixture(params=["mlp", "cnn"])
+def network(request: pytest.FixtureRequest) -> onnx.ModelProto:
+    return request.getfixturevalue(request.param)
+
+
+def _pictures(model: onnx.ModelProto, count: int) -> NDArray[np.float32]:
+    shape = [size.dim_value for size in model.graph.input[0].type.tensor_type.shape.dim]
+    return np.random.default_rng(3).standard_normal((count, *shape[1:])).astype(np.float32)
+
+
+def _worst(artifact: Artifact, folder: Path, model: onnx.ModelProto, reference: Reference) -> float:
+    """The largest difference from the source over the largest value, as the parity gate counts it."""
+    pictures = _pictures(model, 30)
+    runner = target.runner(artifact, folder)
+    got, expected = [], []
+    for picture in pictures:
+        got.append(runner.run({"x": picture[None]})["y"])
+        expected.append(reference(model, {"x": picture[None]})["y"])
+    runner.close()
+    return np.abs(np.array(got) - np.array(expected)).max() / np.abs(expected).max()
+
+
+def _codes(artifact: Artifact, folder: Path) -> list[str]:
+    model = schema.ModelT.InitFromPackedBuf((folder / artifact.runtime.entry).read_bytes())
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    used = [model.operatorCodes[operator.opcodeIndex].builtinCode for operator in model.subgraphs[0].operators]
+    return [names[code] for code in used]
+
+
+def test_the_target_satisfies_the_protocol() -> None:
+    assert isinstance(target, Target)
+    assert target.free_dimensions(target.Options(batch=4)) == {"*": 4}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_scheme_keeps_to_the_parity_limit_that_it_declares(
+    network: onnx.ModelProto, convert: Convert, reference: Reference, scheme: str
+) -> None:
+    artifact, folder = convert(target, network, {"x": _pictures(network, 100)}, quantize=scheme)
+    assert _worst(artifact, folder, network, reference) < artifact.parity_limit
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_inputs_and_outputs_keep_name_dtype_shape_and_layout(
+    cnn: onnx.ModelProto, convert: Convert, scheme: str
+) -> None:
+    artifact, folder = convert(target, cnn, {"x": _pictures(cnn, 20)}, quantize=scheme)
+    (given,), (made,) = artifact.signature.inputs, artifact.signature.outputs
+    assert (given.name, given.dtype, given.shape) == ("x", "float32", (1, 3, 16, 16))
+    assert (made.name, made.dtype, made.shape) == ("y", "float32", (1, 10))
+    result = target.runner(artifact, folder).run({"x": _pictures(cnn, 1)})
+    assert result["y"].dtype == np.float32
+    assert result["y"].shape == (1, 10)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_same_model_gives_the_same_bytes_in_another_folder(
+    network: onnx.ModelProto, convert: Convert, scheme: str
+) -> None:
+    calibration = {"x": _pictures(network, 20)}
+    first, _ = convert(target, network, calibration, quantize=scheme)
+    second, _ = convert(target, network, calibration, quantize=scheme)
+    assert first == second
+
+
+def test_int8_is_a_third_of_the_size_and_computes_in_int8(mlp: onnx.ModelProto, convert: Convert) -> None:
+    plain, _ = convert(target, mlp)
+    small, folder = convert(target, mlp, {"x": _pictures(mlp, 20)}, quantize="int8")
+    assert small.files[0].size < plain.files[0].size / 2
+    assert _codes(small, folder)[0] == "QUANTIZE"
+    assert _codes(small, folder)[-1] == "DEQUANTIZE"
+    assert small.quantization.calibration_samples == 20
+
+
+def test_batch_normalization_bias_and_activation_leave_no_operation_of_their_own(
+    cnn: onnx.ModelProto, convert: Convert
+) -> None:
+    artifact, folder = convert(target, cnn)
+    assert _codes(artifact, folder) == [
+        "TRANSPOSE",
+        "PAD",
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "HARD_SWISH",
+        "ADD",
+        "MAX_POOL_2D",
+        "CONV_2D",
+        "TRANSPOSE",
+        "RESHAPE",
+        "FULLY_CONNECTED",
+        "SOFTMAX",
+    ]
+
+
+def test_no_transpose_stands_between_channels_last_operations(
+    build: Build, convert: Convert, reference: Reference
+) -> None:
+    weights = np.random.default_rng(5).standard_normal((4, 4, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["t", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Concat", ["c", "t"], ["d"], axis=1),
+        helper.make_node("ReduceMean", ["d"], ["m"], axes=[1], keepdims=1),
+        helper.make_node("Mul", ["m", "d"], ["s"]),
+        helper.make_node("Transpose", ["s"], ["y"], perm=[0, 2, 3, 1]),
+    ]
+    model = build(nodes, {"x": [1, 6, 6, 4]}, {"y": [1, 6, 6, 8]}, {"w": weights})
+    artifact, folder = convert(target, model)
+    assert "TRANSPOSE" not in artifact.runtime.operators
+    x = np.random.default_rng(6).standard_normal((1, 6, 6, 4)).astype(np.float32)
+    got = target.runner(artifact, folder).run({"x": x})["y"]
+    np.testing.assert_allclose(got, reference(model, {"x": x})["y"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_value_that_is_read_twice_is_not_fused_away(build: Build, convert: Convert, reference: Reference) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Relu", ["m"], ["r"]),
+        helper.make_node("Transpose", ["m"], ["t"], perm=[1, 0]),
+        helper.make_node("Transpose", ["t"], ["n"], perm=[1, 0]),
+        helper.make_node("Add", ["n", "b"], ["a"]),
+        helper.make_node("Sub", ["a", "r"], ["y"]),
+    ]
+    constants = {"w": np.eye(4, dtype=np.float32), "b": np.full(4, 3, np.float32)}
+    model = build(nodes, {"x": [2, 4]}, {"y": [2, 4], "r": [2, 4]}, constants)
+    x = np.array([[-1, 2, -3, 4], [5, -6, 7, -8]], np.float32)
+    artifact, folder = convert(target, model)
+    got = target.runner(artifact, folder).run({"x": x})
+    for name, expected in reference(model, {"x": x}).items():
+        np.testing.assert_allclose(got[name], expected)
+
+
+def test_an_input_that_is_also_an_output_keeps_both_names(build: Build, convert: Convert) -> None:
+    nodes = [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Identity", ["x"], ["z"])]
+    artifact, folder = convert(target, build(nodes, {"x": [2]}, {"y": [2], "z": [2]}, {}))
+    got = target.runner(artifact, folder).run({"x": np.array([1, 2], np.float32)})
+    assert [got[name].tolist() for name in ("y", "z")] == [[1, 2], [1, 2]]
+
+
+def test_every_node_that_cannot_be_taken_is_listed_at_once_by_name(build: Build) -> None:
+    nodes = [
+        helper.make_node("Det", ["x"], ["a"], name="first"),
+        helper.make_node("Relu", ["a"], ["b"], name="fine"),
+        helper.make_node("BatchNormalization", ["x", *"stuv"], ["c"], training_mode=1, name="second"),
+        helper.make_node("Nothing", ["b"], ["d"], domain="com.example"),
+        helper.make_node("Add", ["c", "d"], ["y"], name="last"),
+    ]
+    model = build(nodes, {"x": [2, 2]}, {"y": [2, 2]}, {name: np.ones(2, np.float32) for name in "stuv"})
+    found = target.unsupported(model)
+    assert [finding.node for finding in found][:3] == ["first", "second", "d"]
+    assert [finding.operator for finding in found][:3] == ["Det", "BatchNormalization", "com.example.Nothing"]
+    assert all(finding.reason for finding in found)
+
+
+def test_an_unsupported_model_is_refused_with_the_node_and_no_file(build: Build, convert: Convert) -> None:
+    model = build([helper.make_node("Det", ["x"], ["y"], name="volume")], {"x": [2, 2]}, {"y": []}, {})
+    with pytest.raises(TargetError, match=re.escape("node 'volume' (Det) can't be expressed")) as caught:
+        convert(target, model)
+    assert caught.value.code == "edge-arm.operators"
+
+
+def test_a_constant_outside_int32_is_refused_by_the_node_that_reads_it(build: Build) -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["i"], to=onnx.TensorProto.INT64),
+        helper.make_node("Add", ["i", "huge"], ["s"], name="sum"),
+        helper.make_node("Cast", ["s"], ["y"], to=onnx.TensorProto.FLOAT),
+    ]
+    model = build(nodes, {"x": [2]}, {"y": [2]}, {"huge": np.array([2**40], np.int64)})
+    (finding,) = target.unsupported(model)
+    assert finding.node == "sum"
+    assert "does not fit into int32" in finding.reason
+
+
+def test_a_free_dimension_is_refused_with_a_hint(free_mlp: onnx.ModelProto, convert: Convert) -> None:
+    with pytest.raises(TargetError) as caught:
+        convert(target, free_mlp)
+    assert caught.value.code == "edge-arm.shape"
+    assert "targets.edge-arm.batch" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("calibration", "message"),
+    [
+        (None, "needs calibration data: got none"),
+        ({"other": np.zeros((3, 64), np.float32)}, "no array for input 'x'"),
+        ({"x": np.zeros((3, 63), np.float32)}, r"expected \[1, 64\], got \[3, 63\]"),
+    ],
+)
+def test_int8_without_data_that_fits_is_refused(
+    mlp: onnx.ModelProto, convert: Convert, calibration: Tensors | None, message: str
+) -> None:
+    with pytest.raises(TargetError, match=message) as caught:
+        convert(target, mlp, calibration, quantize="int8")
+    assert caught.value.code == "edge-arm.calibration"
+
+
+def test_int64_inside_is_noted(build: Build, convert: Convert) -> None:
+    model = build(
+        [helper.make_node("ArgMax", ["x"], ["i"]), helper.make_node("Cast", ["i"], ["y"], to=1)],
+        {"x": [3, 2]},
+        {"y": [1, 2]},
+        {},
+    )
+    artifact, _ = convert(target, model)
+    assert any("int64 is computed as int32" in note for note in artifact.notes)

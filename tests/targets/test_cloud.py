@@ -1,0 +1,109 @@
+"""The cloud target: optimised ahead of time, the same bytes twice, nothing of the build machine in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper
+
+from targets._target import Target, TargetError
+from targets.cloud import target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from targets._target import Artifact
+
+    Build = Callable[..., onnx.ModelProto]
+    Convert = Callable[..., tuple[Artifact, Path]]
+    Tensors = dict[str, NDArray]
+    Reference = Callable[[onnx.ModelProto, Tensors], Tensors]
+
+LEVELS = ("none", "basic", "extended")
+
+
+@pytest.fixture(params=["free_mlp", "cnn"])
+def network(request: pytest.FixtureRequest) -> onnx.ModelProto:
+    return request.getfixturevalue(request.param)
+
+
+def test_the_target_satisfies_the_protocol() -> None:
+    assert isinstance(target, Target)
+    assert target.free_dimensions(target.Options()) == {}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_same_model_gives_the_same_bytes_in_another_folder(
+    network: onnx.ModelProto, convert: Convert, level: str
+) -> None:
+    first, folder = convert(target, network, optimization=level)
+    second, _ = convert(target, network, optimization=level)
+    assert first == second
+    assert str(folder).encode() not in (folder / first.runtime.entry).read_bytes()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_level_computes_what_the_source_computes(
+    cnn: onnx.ModelProto, convert: Convert, reference: Reference, level: str
+) -> None:
+    artifact, folder = convert(target, cnn, optimization=level)
+    x = np.random.default_rng(4).standard_normal((1, 3, 16, 16)).astype(np.float32)
+    runner = target.runner(artifact, folder)
+    np.testing.assert_allclose(runner.run({"x": x})["y"], reference(cnn, {"x": x})["y"], rtol=1e-4, atol=1e-6)
+    runner.close()
+
+
+def test_the_batch_stays_free(free_mlp: onnx.ModelProto, convert: Convert) -> None:
+    artifact, folder = convert(target, free_mlp)
+    assert artifact.signature.inputs[0].shape == ("batch", 64)
+    runner = target.runner(artifact, folder)
+    for batch in (1, 7):
+        assert runner.run({"x": np.zeros((batch, 64), np.float32)})["y"].shape == (batch, 10)
+
+
+def test_fused_operators_and_their_domain_are_recorded_and_bind_the_runtime_version(
+    cnn: onnx.ModelProto, convert: Convert
+) -> None:
+    plain, _ = convert(target, cnn, optimization="none")
+    fused, _ = convert(target, cnn, optimization="extended")
+    assert "com.microsoft" not in plain.runtime.opsets
+    assert plain.runtime.minimum == "1.14.0"
+    assert "com.microsoft.FusedConv" in fused.runtime.operators
+    assert fused.runtime.opsets["com.microsoft"] == 1
+    assert fused.runtime.minimum == onnxruntime.__version__
+    assert fused.runtime.ir_version == 8
+
+
+def test_no_layout_of_one_machine_is_baked_in(cnn: onnx.ModelProto, convert: Convert) -> None:
+    artifact, folder = convert(target, cnn)
+    model = onnx.load(folder / artifact.runtime.entry)
+    assert {entry.domain for entry in model.opset_import} <= {"", "ai.onnx.ml", "com.microsoft"}
+
+
+def test_every_node_that_cannot_be_taken_is_listed_at_once_by_name(build: Build) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], name="fine"),
+        helper.make_node("Relu7", ["a"], ["b"], name="typo"),
+        helper.make_node("Thing", ["b"], ["c"], domain="com.example"),
+        helper.make_node("Gelu", ["c"], ["y"], name="too-new"),
+    ]
+    found = target.unsupported(build(nodes, {"x": [2]}, {"y": [2]}, {}))
+    assert [(finding.node, finding.operator) for finding in found] == [
+        ("typo", "Relu7"),
+        ("c", "com.example.Thing"),
+        ("too-new", "Gelu"),
+    ]
+
+
+def test_what_onnxruntime_cannot_load_is_refused_with_its_reason(build: Build, convert: Convert) -> None:
+    model = build([helper.make_node("Relu7", ["x"], ["y"])], {"x": [2]}, {"y": [2]}, {})
+    with pytest.raises(TargetError, match="Relu7") as caught:
+        convert(target, model)
+    assert caught.value.code == "cloud.load"
