@@ -1,4 +1,4 @@
-"""What is said about a bundle, signed: in-toto statements in DSSE envelopes, attached to it as OCI referrers.
+"""What is said about a bundle, signed: in-toto statements in DSSE envelopes, attached to it as OCI referrers (SPEC 7).
 
 in-toto attestation framework 1.0 (spec/v1/statement.md).
 """

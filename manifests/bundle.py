@@ -1,7 +1,7 @@
 """A bundle in an OCI image layout: an OCI manifest whose config blob is the packtrain manifest, a layer for each file.
 
 After the CNCF ModelPack specification (artifact type, layer media types, file path annotations); what differs from it
-is said in SPEC.md, section 5.
+is said in `SPEC.md`, section 5.3.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def parse_bundle(image_bytes: bytes, manifest_bytes: bytes) -> Bundle:
 
 
 def assemble(image: Image, descriptor: Descriptor, manifest_bytes: bytes) -> Bundle:
-    """The bundle of these parts, once its layers are seen to be the manifest's files.
+    """The bundle of these parts, once its layers are seen to be the manifest's files (SPEC 5.2).
 
     Raises:
         InvalidManifestError: not a packtrain bundle, or layers and files differ.
@@ -156,7 +156,7 @@ def check_files(layout: Layout, bundle: Bundle) -> None:
 
 
 def unpack(layout: Layout, bundle: Bundle, folder: Path) -> None:
-    """Write the bundle's files below `folder`, each checked against its size and digest before it gets its name.
+    """Write the bundle's files below `folder`, each checked before it gets its name (SPEC 5.4.1).
 
     Raises:
         LayoutError: a file is missing or of another size, or its place is not below `folder` (a link leads out).
@@ -173,7 +173,7 @@ def unpack(layout: Layout, bundle: Bundle, folder: Path) -> None:
 
 
 def sign_bundle(layout: Layout, bundle: Bundle, signers: Sequence[CryptoSigner]) -> bytes:
-    """Sign the bundle; the envelope, which is also attached to it, is returned.
+    """Sign the bundle (SPEC 6.2); the envelope, which is also attached to it, is returned.
 
     Raises:
         InvalidManifestError: the manifest names no gate, so nothing was proven.
@@ -217,7 +217,7 @@ def verify_bundle(layout: Layout, bundle: Bundle, keys: Sequence[Key]) -> None:
 
 
 def check_signature(envelope: bytes, bundle: Bundle, keys: Sequence[Key]) -> None:
-    """Check that `envelope` is the bundle's signature by one of `keys`.
+    """Check that `envelope` is the bundle's signature by one of `keys` (SPEC 6.2.2).
 
     Raises:
         InvalidSignatureError: it is not.

@@ -1,4 +1,4 @@
-"""Writing a file so that a power cut leaves either the old content or the new, never a part of it."""
+"""Writing a file so that a power cut leaves either the old content or the new, never a part of it (SPEC 5.1.5)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """An OCI image layout on disk: blobs by digest, an index of names, and referrers.
 
-OCI image specification 1.1: image-layout.md, manifest.md, image-index.md, descriptor.md.
+SPEC 5.1. OCI image specification 1.1: image-layout.md, manifest.md, image-index.md, descriptor.md.
 """
 
 from __future__ import annotations

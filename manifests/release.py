@@ -1,7 +1,7 @@
 """What TUF's targets role vouches for: release records, which name a bundle's blobs chunk by chunk, and assigners.
 
-A release record is the content of the TUF target ``releases/<model>/<version>/<target>.json``. TUF names the record's
-digest, the record names those of the blobs and of their chunks, so one offline signature covers every byte.
+SPEC 8. A release record is the content of the TUF target ``releases/<model>/<version>/<target>.json``. TUF names the
+record's digest, the record names those of the blobs and of their chunks, so one offline signature covers every byte.
 """
 
 from __future__ import annotations
