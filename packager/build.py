@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import msgspec
 
 from manifests.manifest import Manifest
-from packager.errors import PackError
+from packager.bundling import Model, compose_manifest, sign_and_attest, store_bundle
+from packager.cache import Cache
+from packager.errors import ConfigError, GateError, PackError
 from packager.gates import GateResult
+from packager.gates.evaluation import evaluate_gates
+from packager.jobs.conversion import FILES
+from packager.steps import Steps
+from packager.store import create_store
+from packager.worker import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from securesystemslib.signer import CryptoSigner
 
-    from packager.config import Project
+    from manifests.layout import Layout
+    from packager.config import Project, TargetSettings
 
 Step: TypeAlias = Literal["fetch", "import", "convert", "gate", "bundle", "sign"]
 """``convert`` stands for preparing, converting, loading back and measuring: one job, one cache entry."""
@@ -79,13 +94,44 @@ class Progress(Protocol):
         ...
 
 
+class _Silent:
+    """Nobody is told."""
+
+    def started(self, target: str, step: Step) -> None:
+        """Nothing."""
+
+    def finished(self, target: str, step: Step, seconds: float, *, cached: bool) -> None:
+        """Nothing."""
+
+
 def plan(project: Project, names: Sequence[str] = ()) -> tuple[TargetPlan, ...]:
     """What `build` would do; the source's version is asked for, nothing else is done.
 
     Raises:
         PackError: the source can't be found, or a name is not one of the project's targets.
     """
-    raise NotImplementedError
+    chosen = _chosen(project, names)
+    with _opened(project) as steps:
+        fetched = steps.fetch()
+        found = steps.find_import(steps.import_step(fetched))
+        shared = (
+            PlannedStep(step="fetch", cached=fetched.cached),
+            PlannedStep(step="import", cached=found is not None),
+        )
+        version = steps.version(fetched)
+        plans = []
+        for settings in chosen:
+            made = steps.find_conversion(steps.conversion_step(settings, *found)) if found else None
+            planned = (*shared, PlannedStep(step="convert", cached=made is not None))
+            plans.append(
+                TargetPlan(
+                    target=settings.name,
+                    reference=f"{project.model.name}:{version}@{settings.name}",
+                    cached=all(step.cached for step in planned),
+                    steps=planned,
+                )
+            )
+    return tuple(plans)
 
 
 def build(
@@ -105,4 +151,150 @@ def build(
     Raises:
         PackError: what all targets share (source, import, data) failed, or a name is not one of the project's targets.
     """
-    raise NotImplementedError
+    chosen = _chosen(project, names)
+    teller = progress or _Silent()
+    with _opened(project) as steps:
+        shared = _start(steps, teller)
+        layout = create_store(project.store)
+        line = _Line(project, steps, shared, layout, teller, signer)
+        stopped = threading.Event()
+
+        def outcome(settings: TargetSettings) -> Outcome | None:
+            if stopped.is_set():
+                return None
+            try:
+                return line.build(settings)
+            except PackError as error:
+                if not keep_going:
+                    stopped.set()
+                return Failed(
+                    target=settings.name, error=error, gates=error.gates if isinstance(error, GateError) else ()
+                )
+
+        with ThreadPoolExecutor(max_workers=jobs or os.cpu_count() or 1) as pool:
+            outcomes = [result for result in pool.map(outcome, chosen) if result is not None]
+    return tuple(outcomes)
+
+
+class _Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """What all targets start from."""
+
+    model: Model
+    folder: Path
+    """With the imported model."""
+    toolchain: dict[str, str]
+
+
+class _Line:
+    """Builds one target after the other, or several at once, from what they share."""
+
+    def __init__(
+        self,
+        project: Project,
+        steps: Steps,
+        shared: _Shared,
+        layout: Layout,
+        progress: Progress,
+        signer: CryptoSigner | None,
+    ) -> None:
+        self._project = project
+        self._steps = steps
+        self._shared = shared
+        self._layout = layout
+        self._progress = progress
+        self._signer = signer
+
+    def build(self, settings: TargetSettings) -> Built:
+        """The target's bundle, in the store, signed where there is a signer.
+
+        Raises:
+            PackError: it can't be built, or a gate failed.
+        """
+        begun = time.monotonic()
+        step = self._steps.conversion_step(settings, self._shared.model.importation, self._shared.folder)
+        with _told(self._progress, settings.name, "convert") as tell:
+            found = self._steps.find_conversion(step)
+            tell.cached = found is not None
+            made, folder = found or self._steps.run_conversion(step)
+        with _told(self._progress, settings.name, "gate"):
+            gates = evaluate_gates(settings.gates, made)
+            _refuse_failures(settings.name, gates)
+        with _told(self._progress, settings.name, "bundle"):
+            toolchain = {**self._shared.toolchain, **step.toolchain}
+            manifest = compose_manifest(self._project, settings, self._shared.model, made, gates, toolchain)
+            bundle = store_bundle(self._layout, manifest, folder / FILES)
+        if self._signer is not None:
+            with _told(self._progress, settings.name, "sign"):
+                sign_and_attest(self._layout, bundle, made, gates, self._signer, anew=found is None)
+        return Built(
+            target=settings.name,
+            reference=bundle.reference,
+            digest=bundle.digest,
+            cached=found is not None,
+            signed=self._signer is not None,
+            gates=gates,
+            manifest=manifest,
+            notes=made.artifact.notes,
+            seconds=time.monotonic() - begun,
+        )
+
+
+class _Tell:
+    """Whether the step that is told of was answered by the cache."""
+
+    cached = False
+
+
+@contextmanager
+def _told(progress: Progress, target: str, step: Step) -> Iterator[_Tell]:
+    """Tell that a step begins, and that it ended if it ended well."""
+    tell = _Tell()
+    begun = time.monotonic()
+    progress.started(target, step)
+    yield tell
+    progress.finished(target, step, time.monotonic() - begun, cached=tell.cached)
+
+
+@contextmanager
+def _opened(project: Project) -> Iterator[Steps]:
+    cache = Cache(project.cache)
+    with Workers(cache.scratch, seconds=project.job_seconds) as workers:
+        yield Steps(project, cache, workers)
+
+
+def _start(steps: Steps, progress: Progress) -> _Shared:
+    with _told(progress, "", "fetch") as tell:
+        fetched = steps.fetch()
+        tell.cached = fetched.cached
+    with _told(progress, "", "import") as tell:
+        step = steps.import_step(fetched)
+        found = steps.find_import(step)
+        tell.cached = found is not None
+        importation, folder = found or steps.run_import(step)
+    calibration = steps.data.calibration
+    model = Model(
+        fetched=fetched,
+        importation=importation,
+        version=steps.version(fetched),
+        calibration=calibration.digest if calibration else None,
+    )
+    return _Shared(model=model, folder=folder, toolchain=step.toolchain)
+
+
+def _refuse_failures(target: str, gates: tuple[GateResult, ...]) -> None:
+    failed = [gate for gate in gates if gate.verdict == "failed"]
+    if failed:
+        what = ", ".join(f"{gate.name} (expected at most {gate.limit}, got {gate.measured})" for gate in failed)
+        raise GateError(f"gate.{failed[0].name.replace('_', '-')}", f"{target} fails its gates: {what}", gates=gates)
+
+
+def _chosen(project: Project, names: Sequence[str]) -> list[TargetSettings]:
+    unknown = [name for name in names if name not in project.targets]
+    if unknown:
+        close = get_close_matches(unknown[0], project.targets, n=1)
+        raise ConfigError(
+            "config.target",
+            f"'{unknown[0]}' is not a target of this project: expected one of {', '.join(project.targets)}",
+            hint=f"did you mean '{close[0]}'?" if close else f"add [targets.{unknown[0]}] to pack.toml",
+        )
+    return [settings for name, settings in project.targets.items() if not names or name in names]

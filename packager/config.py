@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from targets._target import Target
 
 FILE_NAME = "pack.toml"
+STORE = Path(".pack", "store")
+"""Where a project's bundles go, below its folder."""
 DEFAULT_VERSION = "0"
 """The version of a model whose source has none and for which ``pack.toml`` gives none."""
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 _NAME = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
 _DATABASE = "sqlite:///mlflow.db"
+_JOB_SECONDS = 1800.0
 _UNITS: dict[str, Unit] = {
     "parity": "ratio",
     "accuracy_drop": "ratio",
@@ -159,6 +162,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     tracking_uri: str
     registry_uri: str
     cache: Path
+    job_seconds: float
+    """The time limit of one worker."""
     store: Path
     """The OCI image layout that bundles go to."""
 
@@ -312,8 +317,19 @@ def _project(folder: Path, document: _Document) -> Project:
         tracking_uri=tracking,
         registry_uri=_located(folder, os.environ.get("MLFLOW_REGISTRY_URI") or tracking),
         cache=cache_folder(),
-        store=folder / ".pack" / "store",
+        job_seconds=_job_seconds(),
+        store=folder / STORE,
     )
+
+
+def _job_seconds() -> float:
+    written = os.environ.get("PACK_JOB_SECONDS")
+    if written is None:
+        return _JOB_SECONDS
+    try:
+        return float(written)
+    except ValueError as error:
+        raise ConfigError("config.environment", f"PACK_JOB_SECONDS is not a number: got '{written}'") from error
 
 
 def _target(name: str, table: dict[str, object], shared: GatesTable) -> TargetSettings:

@@ -1,0 +1,29 @@
+"""Accuracy: what the conversion costs on evaluation data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packager.gates import GateResult
+
+if TYPE_CHECKING:
+    from packager.measures.scores import Scores
+    from packager.quantities import Limit
+
+
+def gate_accuracy(limit: Limit, scores: Scores | None, *, waiver: str) -> GateResult:
+    """The drop from the source model's score to the shipped file's, as an absolute difference."""
+    if scores is None:
+        return GateResult(
+            name="accuracy", limit=limit.text, value=None, unit="ratio", verdict="no-data", note="no evaluation data"
+        )
+    failed = scores.drop > limit.value
+    return GateResult(
+        name="accuracy",
+        limit=limit.text,
+        value=scores.drop,
+        unit="ratio",
+        verdict=("waived" if waiver else "failed") if failed else "passed",
+        waiver=waiver if failed else "",
+        note=f"{scores.metric} {scores.source:.4f} -> {scores.shipped:.4f} on {scores.samples} samples",
+    )

@@ -1,0 +1,32 @@
+"""All gates of one target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packager.gates.accuracy import gate_accuracy
+from packager.gates.latency import gate_latency
+from packager.gates.parity import gate_parity
+from packager.gates.size import gate_size
+
+if TYPE_CHECKING:
+    from packager.config import Gates
+    from packager.gates import GateResult
+    from packager.jobs.conversion import Conversion
+
+
+def evaluate_gates(gates: Gates, made: Conversion) -> tuple[GateResult, ...]:
+    """Parity, and what the project asks for; nothing is measured here, so a changed limit costs nothing."""
+    results = [gate_parity(gates.parity, made.parity, default=made.artifact.parity_limit)]
+    waivers = gates.waivers
+    if gates.accuracy_drop is not None:
+        results.append(gate_accuracy(gates.accuracy_drop, made.scores, waiver=waivers.get("accuracy", "")))
+    if gates.size is not None:
+        results.append(gate_size(gates.size, made.artifact.resources.disk_bytes, waiver=waivers.get("size", "")))
+    if gates.latency_p50 is not None:
+        waiver = waivers.get("latency_p50", "")
+        results.append(gate_latency("latency_p50", gates.latency_p50, made.latency.p50, waiver=waiver))
+    if gates.latency_p95 is not None:
+        waiver = waivers.get("latency_p95", "")
+        results.append(gate_latency("latency_p95", gates.latency_p95, made.latency.p95, waiver=waiver))
+    return tuple(results)

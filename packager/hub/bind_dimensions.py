@@ -1,0 +1,65 @@
+"""Give every free dimension of the inputs its value, and infer all other shapes from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packager.errors import ConversionError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from packager.hub.form import Form
+
+
+def requires(form: Form) -> bool:
+    """Where shapes must be static."""
+    return form.needs.static_shapes
+
+
+def run(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
+    """The model with numbers for dimensions.
+
+    Raises:
+        ConversionError: a free dimension has no value, or the values contradict the graph.
+    """
+    import onnx.shape_inference
+
+    constants = {entry.name for entry in model.graph.initializer}
+    for entry in model.graph.input:
+        if entry.name not in constants:
+            for axis, size in enumerate(entry.type.tensor_type.shape.dim):
+                if not size.HasField("dim_value"):
+                    size.dim_value = _value(size.dim_param, entry.name, axis, form)
+    # What was inferred with free dimensions would stand in the way of what follows from the numbers.
+    del model.graph.value_info[:]
+    for entry in model.graph.output:
+        for size in entry.type.tensor_type.shape.dim:
+            if not size.HasField("dim_value"):
+                size.Clear()
+    try:
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ConversionError("hub.shapes", f"shapes can't be inferred: {error}") from error
+
+
+def ensures(model: onnx.ModelProto, form: Form) -> list[str]:
+    """No dimension of an input is free, and each output that has a shape has numbers in it."""
+    del form
+    return [
+        f"dimension {axis} of '{entry.name}' is free"
+        for entry in [*model.graph.input, *model.graph.output]
+        for axis, size in enumerate(entry.type.tensor_type.shape.dim)
+        if not size.HasField("dim_value")
+    ]
+
+
+def _value(name: str, source: str, axis: int, form: Form) -> int:
+    value = form.free_dimensions.get(name or f"{source}.{axis}", form.free_dimensions.get("*"))
+    if value is None:
+        raise ConversionError(
+            "hub.free-dimension",
+            f"dimension {axis} of input '{source}' is free ('{name}') and the target needs a number",
+            hint="give it in the target's options",
+        )
+    return value

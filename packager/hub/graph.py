@@ -1,0 +1,87 @@
+"""Small questions and changes to an ONNX graph that several passes share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import onnx
+
+ML_DOMAIN = "ai.onnx.ml"
+
+
+def domain_of(domain: str) -> str:
+    """The domain, with the default one in one spelling."""
+    return "" if domain == "ai.onnx" else domain
+
+
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Every node, those of subgraphs too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from all_nodes(attribute.g)
+            for branch in attribute.graphs:
+                yield from all_nodes(branch)
+
+
+def opset(model: onnx.ModelProto, domain: str = "") -> int:
+    """The version of a domain's operator set; 0: the model does not import it."""
+    return max((entry.version for entry in model.opset_import if domain_of(entry.domain) == domain), default=0)
+
+
+def tidy_opsets(model: onnx.ModelProto) -> None:
+    """Keep one import for each domain in use, sorted; the default domain always stays."""
+    import onnx
+
+    used = {domain_of(node.domain) for node in all_nodes(model.graph)} | {""}
+    used |= {domain_of(node.domain) for function in model.functions for node in function.node}
+    kept = [(domain, version) for domain in sorted(used) if (version := opset(model, domain))]
+    del model.opset_import[:]
+    model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in kept)
+
+
+def keep_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Reduce the model to these outputs, and drop the nodes, initializers and shapes that nothing needs any more."""
+    graph = model.graph
+    outputs = [entry for name in names for entry in graph.output if entry.name == name]
+    del graph.output[:]
+    graph.output.extend(outputs)
+    wanted = set(names)
+    kept = []
+    for node in reversed(graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            wanted.update(name for inner in _inner_graphs(node) for name in _read_names(inner))
+            kept.append(node)
+    _replace(graph.node, kept[::-1])
+    _replace(graph.initializer, [entry for entry in graph.initializer if entry.name in wanted])
+    _replace(graph.value_info, [entry for entry in graph.value_info if entry.name in wanted])
+    tidy_opsets(model)
+
+
+def node_name(node: onnx.NodeProto) -> str:
+    """The node's name; where it has none, that of its first output."""
+    return node.name or next(iter(node.output), "")
+
+
+def _replace(field: object, kept: list[object]) -> None:
+    import copy
+
+    entries = [copy.deepcopy(entry) for entry in kept]
+    del field[:]  # type: ignore[attr-defined]  # a protobuf's repeated field
+    field.extend(entries)  # type: ignore[attr-defined]  # likewise
+
+
+def _inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _read_names(graph: onnx.GraphProto) -> set[str]:
+    return {name for node in all_nodes(graph) for name in node.input} | {entry.name for entry in graph.output}

@@ -1,0 +1,36 @@
+"""The order of the passes, and the model brought to a target's normal form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packager.errors import ConversionError
+from packager.hub import bind_dimensions, convert_opset, fold_constants, inline_functions, lower_ml
+
+if TYPE_CHECKING:
+    import onnx
+
+    from packager.hub.form import Form, Pass
+
+# Functions first: the others look at plain nodes only. ai.onnx.ml before the opset, since onnx's converter knows the
+# default domain alone. Folding last: it needs the numbers.
+_PASSES: tuple[Pass, ...] = (inline_functions, lower_ml, convert_opset, bind_dimensions, fold_constants)
+
+
+def prepare(model: onnx.ModelProto, form: Form) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """The model in normal form, and the names of the passes that ran.
+
+    Raises:
+        ConversionError: a pass can't do it, or did not do what it promises.
+    """
+    ran = []
+    for step in _PASSES:
+        if not step.requires(form):
+            continue
+        model = step.run(model, form)
+        name = getattr(step, "__name__", "").rpartition(".")[2]
+        broken = step.ensures(model, form)
+        if broken:
+            raise ConversionError(f"hub.{name}", f"the pass {name} is not enough: {'; '.join(broken)}")
+        ran.append(name)
+    return model, tuple(ran)

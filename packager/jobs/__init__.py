@@ -1,0 +1,1 @@
+"""What workers do: one job a file, with its `Order` and its `run`."""

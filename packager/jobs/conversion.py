@@ -1,0 +1,176 @@
+"""Prepare a model for a target, convert it, load back what would be shipped, and measure that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from manifests.digests import check_file
+from manifests.manifest import BaselineSection, FileSection, GoldenSection, ParitySection, TaskSection
+from packager.errors import ConversionError
+from packager.hub.form import Form
+from packager.hub.pipeline import prepare
+from packager.measures.baseline import describe_training
+from packager.measures.golden import write_golden
+from packager.measures.latency import Latency, measure_latency
+from packager.measures.parity import compare_outputs
+from packager.measures.running import Shipped, SourceModel, call_size, run_all
+from packager.measures.scores import Scores, score
+from packager.registry import Registration, open_target
+from packager.samples import DataFiles, Samples, generate_samples, read_samples
+from packager.signatures import model_signature
+from targets._target import Artifact
+
+if TYPE_CHECKING:
+    from packager.samples import DataFile
+    from targets._target import Finding, Target
+
+FILES = "files"
+"""The folder, below the job's, with what the bundle will hold."""
+_MOST_NODES = 20
+"""Nodes that an error lists; the rest is counted."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What to convert, and for which target."""
+
+    registration: Registration
+    model: str
+    digest: str
+    """Of the model file, which must be the same afterwards."""
+    options: dict[str, object]
+    task: TaskSection
+    names: tuple[str, ...]
+    data: DataFiles
+
+
+class Conversion(msgspec.Struct, frozen=True, kw_only=True):
+    """What was made, and what was measured of it; the files stand below ``files``."""
+
+    artifact: Artifact
+    passes: tuple[str, ...]
+    golden: GoldenSection
+    golden_file: FileSection
+    baseline: BaselineSection | None
+    parity: ParitySection
+    scores: Scores | None
+    latency: Latency
+
+
+def run(order: Order, out: Path) -> Conversion:
+    """The artifact below `out`, loaded back and measured.
+
+    Raises:
+        ConversionError: nodes that the target can't take, or an artifact that does not run.
+        TargetError: the target can't convert it.
+    """
+    target = open_target(order.registration)
+    options = msgspec.convert(order.options, target.Options)
+    source = Path(order.model)
+    prepared, passes = _prepared(source, target, options, out)
+    data = _Data(order, source)
+    folder = out / FILES
+    folder.mkdir()
+    calibration = data.calibration.inputs if data.calibration else None
+    artifact = target.convert(prepared, options, calibration, folder)
+    check_file(source, order.digest)
+    prepared.unlink()
+    _check_files(artifact, folder)
+    runner = Shipped(target.runner(artifact, folder), artifact.signature)
+    try:
+        return _measured(order, artifact, passes, data, runner, folder)
+    finally:
+        runner.close()
+
+
+class _Data:
+    """The samples of a job, each file read once."""
+
+    def __init__(self, order: Order, source: Path) -> None:
+        import onnx
+
+        self.signature = model_signature(onnx.load(source, load_external_data=False))
+        self.source = SourceModel(source)
+        self._files = order.data
+        self.calibration = self._read(order.data.calibration)
+        self.evaluation = self._read(order.data.evaluation)
+        self.training = self._read(order.data.training) or self.calibration
+        self.tested = self.evaluation or self.calibration or self.training or generate_samples(self.signature)
+
+    def _read(self, file: DataFile | None) -> Samples | None:
+        return read_samples(file, self._files, self.signature) if file else None
+
+
+def _prepared(source: Path, target: Target, options: msgspec.Struct, out: Path) -> tuple[Path, tuple[str, ...]]:
+    """A private copy of the model in the target's normal form: some converters rewrite their input."""
+    import onnx
+
+    form = Form(needs=target.needs, free_dimensions=target.free_dimensions(options))
+    model, passes = prepare(onnx.load(source), form)
+    findings = target.unsupported(model)
+    if findings:
+        raise _unsupported(target.name, findings)
+    prepared = out / "prepared.onnx"
+    prepared.write_bytes(model.SerializeToString(deterministic=True))
+    return prepared, passes
+
+
+def _unsupported(target: str, findings: list[Finding]) -> ConversionError:
+    lines = [f"{finding.node} ({finding.operator}): {finding.reason}" for finding in findings[:_MOST_NODES]]
+    if len(findings) > _MOST_NODES:
+        lines.append(f"and {len(findings) - _MOST_NODES} more")
+    hints = dict.fromkeys(finding.hint for finding in findings if finding.hint)
+    nodes = "1 node" if len(findings) == 1 else f"{len(findings)} nodes"
+    return ConversionError(
+        f"{target}.unsupported", f"{target} can't take {nodes}:\n  " + "\n  ".join(lines), hint="; ".join(hints)
+    )
+
+
+def _check_files(artifact: Artifact, folder: Path) -> None:
+    """An artifact's list is what goes into the manifest, so it is not believed either."""
+    for entry in artifact.files:
+        check_file(folder / entry.path, entry.digest)
+    listed = {entry.path for entry in artifact.files}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.relative_to(folder).as_posix() not in listed:
+            raise ConversionError("convert.files", f"the target wrote a file that it does not list: '{path.name}'")
+
+
+def _measured(
+    order: Order, artifact: Artifact, passes: tuple[str, ...], data: _Data, runner: Shipped, folder: Path
+) -> Conversion:
+    tested = data.tested
+    size = call_size(artifact.signature) or call_size(data.signature)
+    expected = run_all(data.source, tested.inputs, call_size(data.signature))
+    try:
+        got = runner.real_outputs(run_all(runner, runner.stored_inputs(tested.inputs), size))
+    except ValueError as error:
+        raise ConversionError("convert.run", f"the shipped file can't be run: {error}") from error
+    labels = data.evaluation.labels if data.evaluation else None
+    stored = Samples(runner.stored_inputs(tested.inputs), None, {}, tested.origin)
+    entry, count = write_golden(runner, stored, artifact.signature, folder)
+    rtol, atol = artifact.golden_tolerance
+    return Conversion(
+        artifact=artifact,
+        passes=passes,
+        golden=GoldenSection(samples=count, rtol=rtol, atol=atol),
+        golden_file=entry,
+        baseline=_baseline(order, data),
+        parity=ParitySection(
+            samples=len(tested), inputs=tested.origin, fidelity=runner.fidelity, outputs=compare_outputs(expected, got)
+        ),
+        scores=score(order.task, expected, got, labels) if labels is not None else None,
+        latency=measure_latency(runner, stored.inputs, artifact.signature),
+    )
+
+
+def _baseline(order: Order, data: _Data) -> BaselineSection | None:
+    if data.training is None:
+        return None
+    only = data.signature.inputs[0].name
+    names = data.training.names or ({only: order.names} if order.names else {})
+    training = Samples(data.training.inputs, None, names, "data")
+    outputs = run_all(data.source, training.inputs, call_size(data.signature))
+    return describe_training(training, outputs, order.task)

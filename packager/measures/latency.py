@@ -1,0 +1,60 @@
+"""How long one call takes on this machine, on one thread."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from packager.measures.running import call_size, run_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from manifests.manifest import SignatureSection
+    from packager.measures.running import Runnable
+
+_WARM_UP, _RUNS, _BUDGET_S = 10, 200, 2.0
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds of a call with the smallest batch that the signature allows."""
+
+    p50: float
+    p95: float
+    runs: int
+
+
+def measure_latency(
+    runnable: Runnable,
+    inputs: Mapping[str, NDArray[np.generic]],
+    signature: SignatureSection,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Latency:
+    """Up to 200 calls, but no more than 2 s, after a warm-up of 10 calls, which keeps to the 2 s too."""
+    size = call_size(signature) or 1
+    call = {name: array[:size] for name, array in inputs.items()}
+    _timed(runnable, call, size, _WARM_UP, clock)
+    times = sorted(_timed(runnable, call, size, _RUNS, clock))
+    return Latency(p50=_quantile(times, 0.5), p95=_quantile(times, 0.95), runs=len(times))
+
+
+def _timed(
+    runnable: Runnable, call: Mapping[str, NDArray[np.generic]], size: int, runs: int, clock: Callable[[], float]
+) -> list[float]:
+    times: list[float] = []
+    begun = clock()
+    while len(times) < runs and (not times or clock() - begun < _BUDGET_S):
+        start = clock()
+        run_all(runnable, call, size)
+        times.append((clock() - start) * 1e3)
+    return times
+
+
+def _quantile(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,0 +1,146 @@
+"""The source model and the shipped file, run on the same samples in the same calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from packager.errors import ConversionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from manifests.manifest import SignatureSection
+    from targets._target import Runner
+
+    Array: TypeAlias = NDArray[np.generic]
+
+_ROWS = 256
+"""Samples of one call where the batch is free."""
+
+
+class Runnable(Protocol):
+    """A `targets._target.Runner`, as far as measuring goes, or the source model."""
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name, for one call."""
+        ...
+
+
+class SourceModel:
+    """The imported model in onnxruntime, without any optimisation: what everything is compared with."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConversionError where onnxruntime can't load the file."""
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        onnxruntime.disable_telemetry_events()
+        failures = (
+            state.Fail,
+            state.InvalidArgument,
+            state.InvalidGraph,
+            state.InvalidProtobuf,
+            state.NotImplemented,
+            state.RuntimeException,
+        )
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except failures as error:
+            raise ConversionError("source.load", f"onnxruntime can't load the source model: {error}") from error
+        self._outputs = [entry.name for entry in self._session.get_outputs()]
+        self._failures = failures
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name, for one call; a ConversionError where the model can't run on these inputs."""
+        try:
+            results = self._session.run(self._outputs, dict(inputs))
+        except self._failures as error:
+            raise ConversionError(
+                "source.run",
+                f"the source model can't run on these samples: {error}",
+                hint="give real samples as [data] evaluation",
+            ) from error
+        return dict(zip(self._outputs, results, strict=True))
+
+
+class Shipped:
+    """The shipped file, and how the source model's tensors are stored in its signature.
+
+    A file may take narrower or quantized tensors than the source model: real = scale * (stored - zero_point).
+    """
+
+    def __init__(self, runner: Runner, signature: SignatureSection) -> None:
+        self._runner = runner
+        self._signature = signature
+        self.fidelity = runner.fidelity
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name as the file stores them, for one call."""
+        return self._runner.run(inputs)
+
+    def close(self) -> None:
+        """Give back what the runtime holds."""
+        self._runner.close()
+
+    def stored_inputs(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The source model's inputs as the file takes them."""
+        import numpy as np
+
+        stored: dict[str, Array] = {}
+        for entry in self._signature.inputs:
+            array = inputs[entry.name]
+            if entry.quantization is not None:
+                limits = np.iinfo(entry.dtype)
+                steps = np.rint(array.astype(np.float64) / entry.quantization.scale) + entry.quantization.zero_point
+                array = np.clip(steps, limits.min, limits.max)
+            stored[entry.name] = array if entry.dtype == "string" else array.astype(entry.dtype)
+        return stored
+
+    def real_outputs(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The file's outputs as real numbers."""
+        import numpy as np
+
+        real = dict(outputs)
+        for entry in self._signature.outputs:
+            if entry.quantization is not None:
+                steps = outputs[entry.name].astype(np.float64) - entry.quantization.zero_point
+                real[entry.name] = steps * entry.quantization.scale
+        return real
+
+
+def call_size(signature: SignatureSection) -> int | None:
+    """How many samples one call takes: the first dimension of the inputs where it is fixed; None where it is free."""
+    sizes = {entry.shape[0] for entry in signature.inputs if entry.shape}
+    fixed = [size for size in sizes if isinstance(size, int)]
+    return fixed[0] if fixed else None
+
+
+def run_all(runnable: Runnable, inputs: Mapping[str, Array], size: int | None) -> dict[str, Array]:
+    """The outputs on all samples, in calls of `size` samples; the last call is filled up by its last sample."""
+    import numpy as np
+
+    total = len(next(iter(inputs.values())))
+    step = size or _ROWS
+    parts: dict[str, list[Array]] = {}
+    for start in range(0, total, step):
+        part = {name: array[start : start + step] for name, array in inputs.items()}
+        rows = min(step, total - start)
+        if size is not None and rows < size:
+            part = {
+                name: np.concatenate([array, np.repeat(array[-1:], size - rows, axis=0)])
+                for name, array in part.items()
+            }
+        for name, output in runnable.run(part).items():
+            batched = np.atleast_1d(output)
+            kept = batched[:rows] if size is not None and len(batched) == size else batched
+            parts.setdefault(name, []).append(kept)
+    return {name: np.concatenate(outputs) for name, outputs in parts.items()}

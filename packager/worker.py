@@ -1,0 +1,205 @@
+"""Worker processes: every fetch from a registry, import, conversion and measurement runs in one of its own.
+
+``python -m packager.worker FOLDER`` does the job that stands in the folder. A job is JSON in, JSON and files out; its
+output goes to a log, whose tail is in the error when it ends badly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeAlias, TypeVar, cast
+
+import msgspec
+
+from manifests.errors import ManifestError
+from packager.config import worker_environment
+from packager.errors import ConfigError, ConversionError, ExitCode, NetworkError, PackError, ToolchainError
+from targets._target import TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+Kind: TypeAlias = Literal["fetch", "importation", "conversion"]
+"""The modules of `packager.jobs`."""
+
+_Result = TypeVar("_Result", bound=msgspec.Struct)
+_JOB, _RESULT, _PROBLEM, _LOG, _OUT = "job.json", "result.json", "problem.json", "log", "out"
+_TAIL_LINES = 15
+_TAIL_BYTES = 16 << 10
+
+
+class _Job(msgspec.Struct, frozen=True, kw_only=True):
+    kind: Kind
+    order: msgspec.Raw
+
+
+class _Problem(msgspec.Struct, frozen=True, kw_only=True):
+    exit_code: int
+    code: str
+    message: str
+    hint: str
+
+
+class JobModule(Protocol):
+    """What a module of `packager.jobs` is."""
+
+    Order: type[msgspec.Struct]
+
+    def run(self, order: msgspec.Struct, out: Path) -> msgspec.Struct:
+        """Do it: files go below `out`, an empty folder.
+
+        Raises:
+            PackError, TargetError, ManifestError: it can't be done.
+        """
+        ...
+
+
+class Workers:
+    """Starts workers and knows those that run, so that none outlives the build. Safe for several threads."""
+
+    def __init__(self, scratch: Path, *, seconds: float) -> None:
+        """`scratch` is a folder on the cache's file system; `seconds` is the time limit of one job."""
+        self._scratch = scratch
+        self._seconds = seconds
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def __enter__(self) -> Self:
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                _kill(process)
+
+    @contextlib.contextmanager
+    def job(self, kind: Kind, order: msgspec.Struct, result: type[_Result]) -> Iterator[tuple[_Result, Path]]:
+        """The job's result and the folder with its files, which is removed afterwards unless it was moved away.
+
+        Raises:
+            PackError: what the job raised; a ConversionError where it crashed or took too long.
+        """
+        with tempfile.TemporaryDirectory(dir=self._scratch, ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            (folder / _OUT).mkdir()
+            job = _Job(kind=kind, order=msgspec.Raw(msgspec.json.encode(order)))
+            (folder / _JOB).write_bytes(msgspec.json.encode(job))
+            self._run(kind, folder)
+            yield _read_report(kind, folder, result), folder / _OUT
+
+    def _run(self, kind: Kind, folder: Path) -> None:
+        with (folder / _LOG).open("wb") as log:
+            process = self._start(folder, log.fileno())
+            try:
+                process.wait(self._seconds)
+            except subprocess.TimeoutExpired as error:
+                raise ConversionError(
+                    "worker.time", f"{kind} took too long: expected at most {self._seconds:g} s", hint=_tail(folder)
+                ) from error
+            finally:
+                with self._lock:
+                    self._running.discard(process)
+                _kill(process)
+                if process.stdin is not None:
+                    process.stdin.close()
+                process.wait()
+
+    def _start(self, folder: Path, log: int) -> subprocess.Popen[bytes]:
+        # -P: the user's folder, where `pack` was started, must not shadow a module.
+        command = [sys.executable, "-P", "-m", "packager.worker", str(folder)]
+        with self._lock:
+            if self._stopped:
+                raise ConversionError("worker.stopped", "the build was stopped")
+            process = subprocess.Popen(  # noqa: S603 - the worker is our own module, run by our own interpreter
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=worker_environment(),
+                start_new_session=True,
+            )
+            self._running.add(process)
+        return process
+
+
+def main() -> None:
+    """Do the job that stands in the folder named on the command line."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    folder = Path(sys.argv[1])
+    job = msgspec.json.decode((folder / _JOB).read_bytes(), type=_Job)
+    module = cast("JobModule", importlib.import_module(f"packager.jobs.{job.kind}"))
+    order = msgspec.json.decode(job.order, type=module.Order)
+    report: msgspec.Struct
+    try:
+        result = module.run(order, folder / _OUT)
+    except PackError as error:
+        report, name = _problem(error.exit_code, error), _PROBLEM
+    except TargetError as error:
+        report, name = _problem(ExitCode.CONVERSION, error), _PROBLEM
+    except ManifestError as error:
+        report, name = _problem(ExitCode.CONVERSION, error), _PROBLEM
+    else:
+        report, name = result, _RESULT
+    partial = folder / f"{name}.partial"
+    partial.write_bytes(msgspec.json.encode(report))
+    partial.rename(folder / name)
+
+
+def _die_with_parent() -> None:
+    """End this process when the parent, which holds the other end of stdin, is gone."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def _problem(exit_code: ExitCode, error: PackError | TargetError | ManifestError) -> _Problem:
+    return _Problem(exit_code=int(exit_code), code=error.code, message=str(error), hint=error.hint)
+
+
+def _read_report(kind: Kind, folder: Path, result: type[_Result]) -> _Result:
+    if (folder / _RESULT).exists():
+        return msgspec.json.decode((folder / _RESULT).read_bytes(), type=result)
+    if not (folder / _PROBLEM).exists():
+        raise ConversionError("worker.crash", f"{kind} crashed{_last_words(folder)}", hint=_tail(folder))
+    problem = msgspec.json.decode((folder / _PROBLEM).read_bytes(), type=_Problem)
+    classes = {error.exit_code: error for error in (ConfigError, NetworkError, ToolchainError)}
+    error_class = classes.get(ExitCode(problem.exit_code), ConversionError)
+    raise error_class(problem.code, problem.message, hint=problem.hint)
+
+
+def _last_words(folder: Path) -> str:
+    """The last line of the log, which is a traceback's message where there is one."""
+    lines = _tail(folder).splitlines()
+    return f": {lines[-1].strip()}" if lines else ""
+
+
+def _tail(folder: Path) -> str:
+    with (folder / _LOG).open("rb") as log:
+        size = log.seek(0, os.SEEK_END)
+        log.seek(max(0, size - _TAIL_BYTES))
+        text = log.read().decode(errors="replace")
+    return "\n".join(text.strip().splitlines()[-_TAIL_LINES:])
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the worker and what it started: they are one session."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
