@@ -17,5 +17,21 @@ class AgentError(Exception):
         self.hint = hint
 
 
+class ConfigError(AgentError):
+    """The device's configuration can't be used."""
+
+
 class IncompatibleError(AgentError):
     """This device can't run the bundle; another one can."""
+
+
+class RefusedError(AgentError):
+    """What was sent is not to be believed; trying again with the same assignment can't help."""
+
+
+class UnreachableError(AgentError):
+    """The server, or something it should have, could not be had now; trying again later may help."""
+
+
+class SelfTestError(AgentError):
+    """The bundle does not compute on this device what it computed when it was built."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from importlib import metadata
 from typing import TYPE_CHECKING, Protocol, cast
 
 from agent.errors import IncompatibleError
@@ -47,6 +48,16 @@ class _Module(Protocol):
 def is_available(kind: str) -> bool:
     """Whether the runtime of that kind is installed here; nothing of it is imported."""
     return kind in KINDS and importlib.util.find_spec({"litert": "ai_edge_litert"}.get(kind, kind)) is not None
+
+
+def installed_version(kind: str) -> str:
+    """The version of the runtime of that kind; empty where it is not installed. Nothing of it is imported."""
+    if not is_available(kind):
+        return ""
+    try:
+        return metadata.version({"litert": "ai-edge-litert"}.get(kind, kind))
+    except metadata.PackageNotFoundError:
+        return ""  # a build under another distribution's name, which can't be compared
 
 
 def open_runtime(manifest: Manifest, folder: Path, *, threads: int = 1) -> Runtime:

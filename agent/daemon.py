@@ -1,0 +1,172 @@
+"""The daemon: one thread that takes events from one queue, and timers."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import queue
+import secrets
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from agent.errors import AgentError
+from agent.journal import Journal
+from agent.link import Connected, Delivered, Disconnected, Received
+from agent.mqtt import connect
+from agent.reports import Reports
+from agent.slots import Slots
+from agent.spool import Settings, Spool, write_settings
+from agent.telemetry import Telemetry
+from agent.timers import Timers
+from agent.updates import Updates
+from agent.workers import Ended, Output, Processes
+from wire.messages import Status, encode
+from wire.topics import PAYLOAD_LIMIT, device_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from agent.config import AgentConfig
+    from agent.link import Link
+
+TELEMETRY_PERIOD = 2.0
+"""Seconds between two looks at the spool."""
+FAREWELL = 3.0
+"""Seconds that the last message may take when the daemon is told to stop."""
+
+_log = logging.getLogger(__name__)
+
+
+class Stop:
+    """Put into the queue to end the daemon."""
+
+
+class Daemon:
+    """One device's daemon. `run` returns after a `Stop`."""
+
+    def __init__(self, config_path: Path, config: AgentConfig, events: queue.SimpleQueue[object]) -> None:
+        """Read the journal and prepare the connection.
+
+        Raises:
+            AgentError: the journal is damaged, or a file that the configuration names can't be read.
+        """
+        boot = secrets.token_hex(8)
+        self._config = config
+        self._events = events
+        self._birth = encode(Status(state="online", boot=boot))
+        self._death = encode(Status(state="offline", boot=boot))
+        self._topics = {
+            channel: device_topic(config.fleet, config.device, channel)
+            for channel in ("desired", "reported", "telemetry", "status")
+        }
+        config.state.mkdir(parents=True, exist_ok=True)
+        journal = Journal(config.state / "journal.json")
+        self._link: Link = connect(config.broker, config.device, events, will=(self._topics["status"], self._death))
+        self._link.subscribe(self._topics["desired"])
+        self._timers = Timers(time.monotonic)
+        self._workers = Processes(events)
+        self._reports = Reports(
+            config_path,
+            journal=journal,
+            link=self._link,
+            topic=self._topics["reported"],
+            workers=self._workers,
+            timers=self._timers,
+            boot=boot,
+        )
+        self._updates = Updates(
+            config_path,
+            config,
+            journal=journal,
+            slots=Slots(config.state),
+            workers=self._workers,
+            timers=self._timers,
+            clock=time.monotonic,
+            changed=self._reports.changed,
+        )
+        spool = Spool(config.state, config.telemetry.spool_bytes)
+        self._telemetry = Telemetry(spool, self._link, self._topics["telemetry"])
+
+    def run(self) -> None:
+        """Take up what was under way, connect, and serve until told to stop."""
+        telemetry = self._config.telemetry
+        write_settings(self._config.state, Settings(interval=telemetry.interval, spool_bytes=telemetry.spool_bytes))
+        self._updates.resume()
+        self._reports.changed()
+        self._link.open()
+        self._look_at_spool()
+        try:
+            while self._turn():
+                pass
+        finally:
+            self._workers.close()
+            self._take_leave()
+
+    def _turn(self) -> bool:
+        try:
+            event = self._events.get(timeout=self._timers.wait())
+        except queue.Empty:
+            self._timers.run_due()
+            return True
+        self._take(event)
+        self._timers.run_due()
+        return not isinstance(event, Stop)
+
+    def _take(self, event: object) -> None:
+        match event:
+            case Connected():
+                _log.info("connected to %s:%d", self._config.broker.host, self._config.broker.port)
+                self._link.publish(self._topics["status"], self._birth, retain=True)
+                self._reports.changed()
+                self._updates.reconnected()
+                self._telemetry.send()
+            case Disconnected():
+                _log.warning("not connected: %s", event.reason)
+            case Received() if event.topic == self._topics["desired"] and len(event.payload) <= PAYLOAD_LIMIT:
+                self._updates.desire(event.payload)
+            case Delivered():
+                self._reports.delivered(event.message)
+                self._telemetry.delivered(event.message)
+            case Output():
+                self._reports.output(event)
+                self._updates.output(event)
+            case Ended():
+                self._reports.ended(event)
+                self._updates.ended(event)
+            case _:
+                pass
+
+    def _look_at_spool(self) -> None:
+        self._telemetry.send()
+        self._timers.set("spool", TELEMETRY_PERIOD, self._look_at_spool)
+
+    def _take_leave(self) -> None:
+        """A clean end says itself that it is offline: the broker sends the will for the others alone."""
+        message = self._link.publish(self._topics["status"], self._death, retain=True)
+        deadline = time.monotonic() + FAREWELL
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                event = self._events.get(timeout=left)
+            except queue.Empty:
+                break
+            if isinstance(event, Delivered) and event.message == message:
+                break
+        self._link.close()
+
+
+@contextmanager
+def alone(state: Path) -> Iterator[None]:
+    """Hold the state folder against a second daemon.
+
+    Raises:
+        AgentError: another one holds it.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AgentError("agent.running", f"another agent is running on '{state}'") from error
+        yield

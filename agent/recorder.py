@@ -1,0 +1,184 @@
+"""Counts what a model sees and does into the bins of its baseline, window by window.
+
+A call only keeps a copy of the features; they are sorted into bins when some hundred rows have come together, since
+one vectorised comparison of many rows costs little more than one of a single row.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wire.messages import FeatureCounts, Window
+from wire.sketches import LatencySketch, latency_bin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from manifests.manifest import FeatureBaseline, Manifest
+    from wire.messages import Running
+
+ROWS_KEPT = 256
+"""Rows that wait to be sorted into bins."""
+_CELLS = 1 << 20
+"""Comparisons made at once: bounds the memory that a large batch takes."""
+
+
+class _Features:
+    """The features of one input, and their counts."""
+
+    def __init__(self, features: list[FeatureBaseline]) -> None:
+        self._features = features
+        self._columns = np.array([feature.index for feature in features], dtype=np.intp)
+        self._whole = False
+        longest = max(len(feature.edges) for feature in features)
+        self._edges = np.full((len(features), longest), np.inf)
+        for row, feature in enumerate(features):
+            self._edges[row, : len(feature.edges)] = feature.edges
+        self._bins = longest + 1
+        self._offsets = np.arange(len(features)) * self._bins
+        self.clear()
+
+    def clear(self) -> None:
+        self._counts = np.zeros(len(self._features) * self._bins, dtype=np.int64)
+        self._missing = np.zeros(len(self._features), dtype=np.int64)
+        self._kept: list[NDArray[np.generic]] = []
+        self._rows = 0
+
+    def add(self, array: NDArray[np.generic], rows: int) -> None:
+        if array.dtype.kind not in "fiub" or array.size == 0:
+            return
+        flat = array.reshape(rows, -1)
+        if int(self._columns.max()) >= flat.shape[1]:
+            return
+        self._kept.append(flat[:, self._columns])
+        self._rows += rows
+        if self._rows >= ROWS_KEPT:
+            self._sort()
+
+    def counts(self) -> tuple[FeatureCounts, ...]:
+        self._sort()
+        table = self._counts.reshape(len(self._features), self._bins)
+        return tuple(
+            FeatureCounts(
+                name=feature.name,
+                counts=tuple(table[row, : len(feature.edges) + 1].tolist()),
+                missing=int(self._missing[row]),
+            )
+            for row, feature in enumerate(self._features)
+        )
+
+    def _sort(self) -> None:
+        if not self._kept:
+            return
+        values = np.concatenate(self._kept).astype(np.float64)
+        self._kept, self._rows = [], 0
+        missing = np.isnan(values)
+        self._missing += missing.sum(axis=0)
+        step = max(1, _CELLS // self._edges.size if self._edges.size else _CELLS)
+        for start in range(0, len(values), step):
+            part = values[start : start + step]
+            # Bin i is (edges[i-1], edges[i]]: its number is that of the edges that are less than the value.
+            bins = (part[:, :, None] > self._edges[None]).sum(axis=2) + self._offsets
+            seen = bins[~missing[start : start + step]]
+            self._counts += np.bincount(seen, minlength=self._counts.size)
+
+
+class Recorder:
+    """The windows of one bundle in one application. Safe for concurrent calls. `clock` gives Unix time.
+
+    Attributes:
+        calls: of all windows.
+        errors: calls that raised, of all windows.
+    """
+
+    def __init__(
+        self, model: str, running: Running, manifest: Manifest, *, boot: str, clock: Callable[[], float]
+    ) -> None:
+        self._model = model
+        self._running = running
+        self._boot = boot
+        self._clock = clock
+        self._lock = threading.Lock()
+        baseline = manifest.baseline
+        by_input: dict[str, list[FeatureBaseline]] = {}
+        for feature in baseline.features if baseline else ():
+            by_input.setdefault(feature.input, []).append(feature)
+        self._features = {name: _Features(features) for name, features in by_input.items()}
+        self._order = [feature.name for feature in baseline.features] if baseline else []
+        predictions = baseline.predictions if baseline else None
+        task = manifest.model.task
+        self._output = predictions.output if predictions else task.output if task.kind == "classification" else ""
+        self._labels = len(predictions.counts) if predictions else len(task.labels)
+        self.calls = 0
+        self.errors = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._start = self._clock()
+        self._rows = 0
+        self._before = self.calls
+        self._errors: dict[str, int] = {}
+        self._latency: dict[int, int] = {}
+        self._predictions = np.zeros(self._labels, dtype=np.int64)
+        for features in self._features.values():
+            features.clear()
+
+    def add(
+        self,
+        inputs: Mapping[str, NDArray[np.generic]],
+        outputs: Mapping[str, NDArray[np.generic]],
+        *,
+        rows: int,
+        seconds: float,
+    ) -> None:
+        """Count a call that returned."""
+        place = latency_bin(seconds)
+        with self._lock:
+            self.calls += 1
+            self._rows += rows
+            self._latency[place] = self._latency.get(place, 0) + 1
+            for name, features in self._features.items():
+                features.add(inputs[name], rows)
+            scores = outputs.get(self._output)
+            if scores is not None and scores.ndim > 1 and scores.shape[-1] == self._labels:
+                winners = scores.reshape(-1, self._labels).argmax(axis=1)
+                self._predictions += np.bincount(winners, minlength=self._labels)
+
+    def add_error(self, error: BaseException, *, seconds: float) -> None:
+        """Count a call that raised."""
+        place, name = latency_bin(seconds), type(error).__name__
+        with self._lock:
+            self.calls += 1
+            self.errors += 1
+            self._latency[place] = self._latency.get(place, 0) + 1
+            self._errors[name] = self._errors.get(name, 0) + 1
+
+    def close_window(self, sequence: int) -> Window | None:
+        """What was counted since the last window; None: nothing was. A new window begins."""
+        with self._lock:
+            if self.calls == self._before:
+                self._start = self._clock()
+                return None
+            counted = {entry.name: entry for features in self._features.values() for entry in features.counts()}
+            window = Window(
+                model=self._model,
+                version=self._running.version,
+                bundle=self._running.bundle,
+                boot=self._boot,
+                sequence=sequence,
+                start=self._start,
+                end=self._clock(),
+                rows=self._rows,
+                calls=self.calls - self._before,
+                errors=self._errors,
+                latency=LatencySketch(bins=self._latency),
+                features=tuple(counted[name] for name in self._order),
+                predictions=tuple(self._predictions.tolist()),
+            )
+            self._clear()
+        return window
