@@ -22,6 +22,7 @@ from manifests.manifest import (
 from targets._target import Artifact, TargetError
 from targets.edge_arm._lowering import lower
 from targets.edge_arm._quantization import calibration_samples, quantized
+from targets.edge_arm._registry import served
 from targets.edge_arm._source import read_source
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
 
 
 def _fixed(model: onnx.ModelProto) -> Source:
-    source = read_source(model)
+    source = read_source(model, served())
     if source.free:
         raise TargetError(
             "edge-arm.shape",

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from targets._target import TargetError
+from targets.edge_arm._definitions import expanded, inferred
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from numpy.typing import NDArray
 
@@ -84,20 +84,19 @@ class Source:
     """Inputs that have a dimension without a number."""
 
 
-def read_source(model: onnx.ModelProto) -> Source:
+def read_source(model: onnx.ModelProto, served: Collection[str]) -> Source:
     """The model with its constants folded and the shapes of all tensors inferred.
+
+    An operator that is not `served`, but that ONNX defines by others, is replaced by its definition.
 
     Raises:
         TargetError: the model's shapes contradict each other.
     """
     private = onnx.ModelProto()
     private.CopyFrom(model)
+    private = expanded(private, served)
     while True:
-        try:
-            inferred = onnx.shape_inference.infer_shapes(private, data_prop=True)
-        except onnx.shape_inference.InferenceError as error:
-            raise TargetError("edge-arm.model", f"the model contradicts itself: {error}") from error
-        types = dict(_types(inferred.graph))
+        types = dict(_types(inferred(private).graph))
         if not _fold(private, types):
             break
     opsets = {_domain(entry.domain): entry.version for entry in private.opset_import}
@@ -136,26 +135,30 @@ def _types(graph: onnx.GraphProto) -> Iterable[tuple[str, Type]]:
 
 def _fold(model: onnx.ModelProto, types: dict[str, Type]) -> bool:
     """Replace the nodes that depend on constants alone by their values; says whether there were any."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    known = set(constants)
+    nodes = list(model.graph.node)
+    known = {tensor.name for tensor in model.graph.initializer}
     folded: list[onnx.NodeProto] = []
+    kept: list[onnx.NodeProto] = []
     values: dict[str, NDArray[np.generic]] = {}
-    for node in model.graph.node:
+    for node in nodes:
         if node.op_type in {"Shape", "Size"} and _domain(node.domain) == "" and node.input[0] in types:
             values[node.output[0]] = _measured(node, types[node.input[0]].shape)
             known.add(node.output[0])
         elif _is_foldable(node, known, types):
             folded.append(node)
             known.update(node.output)
-    if not folded and not values:
+        else:
+            kept.append(node)
+    if len(kept) == len(nodes):
         return False
-    needed = _needed(model, folded)
-    values.update(_evaluated(model, folded, values, sorted(needed)))
-    gone = {id(node) for node in folded} | {id(node) for node in model.graph.node if node.output[0] in values}
-    kept = [node for node in model.graph.node if id(node) not in gone]
+    made = {name for node in folded for name in node.output if name}
+    read = {name for node in kept for name in _reads(node)} | {entry.name for entry in model.graph.output}
+    values.update(_evaluated(model, folded, values, sorted(made & read)))
+    constants = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    remaining = [node.SerializeToString() for node in kept]
     del model.graph.node[:]
-    model.graph.node.extend(kept)
-    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
+    model.graph.node.extend(onnx.NodeProto.FromString(data) for data in remaining)
+    model.graph.initializer.extend(constants)
     return True
 
 
@@ -172,14 +175,6 @@ def _measured(node: onnx.NodeProto, shape: Shape) -> NDArray[np.generic]:
         return np.array(np.prod(shape), np.int64)
     bounds = {entry.name: entry.i for entry in node.attribute}
     return np.array(shape[bounds.get("start", 0) : bounds.get("end", len(shape))], np.int64)
-
-
-def _needed(model: onnx.ModelProto, folded: list[onnx.NodeProto]) -> set[str]:
-    """The folded nodes' results that something else reads."""
-    inside = {id(node) for node in folded}
-    made = {name for node in folded for name in node.output if name}
-    read = {name for node in model.graph.node if id(node) not in inside for name in _reads(node)}
-    return made & (read | {entry.name for entry in model.graph.output})
 
 
 def _reads(node: onnx.NodeProto) -> Iterable[str]:

@@ -155,3 +155,12 @@ def space_to_depth(g: Emission, node: Node, x: Value) -> Value:
     parts = g.reshape(x, (batch, channels, height // block, block, width // block, block))
     moved = g.transpose(parts, (0, 3, 5, 1, 2, 4))
     return g.reshape(moved, (batch, channels * block**2, height // block, width // block))
+
+
+@operator("Range", since=11)
+@operator("Shape")
+@operator("Size")
+def folded(g: Emission, node: Node, *inputs: Value) -> Value:
+    """Nothing: of known shapes and bounds these are constants before anything is emitted."""
+    del g, inputs
+    raise UnsupportedError(f"what {node.operator} gives depends on what the model is given")

@@ -45,7 +45,7 @@ def runtime(request: pytest.FixtureRequest, model: onnx.ModelProto, tmp_path: Pa
         onnx.save(model, tmp_path / "model.onnx")
         opened = onnxruntime.open_model(tmp_path / "model.onnx", threads=1)
     else:
-        (tmp_path / "model.tflite").write_bytes(lower(read_source(model)).graph.serialize())
+        (tmp_path / "model.tflite").write_bytes(lower(read_source(model, ())).graph.serialize())
         opened = litert.open_model(tmp_path / "model.tflite", threads=1)
     yield opened
     opened.close()
