@@ -52,7 +52,8 @@ def parse_json(data: bytes, kind: type[Parsed]) -> Parsed:
         msgspec.DecodeError: not UTF-8, not JSON, nested too deeply, or not of that type; nothing else is raised.
     """
     try:
-        return msgspec.json.decode(data, type=kind)
+        # msgspec by itself lets bytes that are not UTF-8 through in the fields that it skips.
+        return msgspec.json.decode(data.decode("utf-8"), type=kind)
     except UnicodeDecodeError as error:
         raise msgspec.DecodeError(f"JSON is not in UTF-8: {error}") from error
     except RecursionError as error:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wire.errors import WireError
@@ -127,6 +127,7 @@ edges = st.lists(st.floats(allow_nan=False), unique=True).map(sorted)
 
 
 @given(st.lists(st.floats()), edges)
+@example([math.nan, 0.5, 1.0], [0.5, 1.0])
 def test_each_number_is_counted_in_the_one_bin_that_holds_it(values: list[float], edges: list[float]) -> None:
     bounds = [-math.inf, *edges, math.inf]
     expected = [
