@@ -1,6 +1,6 @@
-"""``pack.toml`` as frozen structs, and the environment variables that the packager reads.
+"""The project that ``pack.toml`` describes, and the environment variables that the packager reads.
 
-Unknown fields are refused; an error names the field by its path. Paths are relative to the folder of ``pack.toml``.
+Paths are relative to the folder of ``pack.toml``.
 """
 
 from __future__ import annotations
@@ -8,17 +8,15 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import msgspec
 
-from manifests.digests import Digest
-from manifests.manifest import Name
 from packager.errors import ConfigError
 from packager.quantities import Limit, parse_limit
 from packager.registry import Registration, find_target, open_target, registrations
+from packager.tables import DataTable, Document, GatesTable, ModelTable, convert_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +30,6 @@ STORE = Path(".pack", "store")
 DEFAULT_VERSION = "0"
 """The version of a model whose source has none and for which ``pack.toml`` gives none."""
 
-_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 _NAME = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
 _DATABASE = "sqlite:///mlflow.db"
 _JOB_SECONDS = 1800.0
@@ -43,85 +40,7 @@ _UNITS: dict[str, Unit] = {
     "latency_p50": "ms",
     "latency_p95": "ms",
 }
-_Option: TypeAlias = Annotated[object, msgspec.Meta(extra_json_schema={"description": "an option of the target"})]
 _Written: TypeAlias = str | float | int | None
-
-
-class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every table of ``pack.toml`` has in common: frozen, and strict about its fields."""
-
-
-class TaskTable(Table, frozen=True, kw_only=True):
-    """``[model.task]``: what the model does, where its importer can't tell."""
-
-    kind: Literal["classification", "regression"]
-    output: str = ""
-    """Default: the model's first output."""
-    labels: tuple[str, ...] = ()
-    """The class names in the order of the scores. Default: ``0``, ``1``, ..."""
-
-
-class ModelTable(Table, frozen=True, kw_only=True):
-    """``[model]``: which model."""
-
-    name: Name
-    version: str = ""
-    """Default: the registry's, or ``0`` for a path."""
-    source: str
-    """``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, or a path."""
-    digest: Digest | None = None
-    """What the source's digest must be."""
-    framework: Literal["", "onnx", "sklearn"] = ""
-    """Default: found out from the content."""
-    trusted: bool = False
-    """Whether a file that runs code when it is read (pickle, joblib) may be read."""
-    counter: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """The release counter. Default: the version where that is an integer, else 0."""
-    tracking_uri: str = ""
-    """MLflow's. Default: ``MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db`` in this folder."""
-    licence: str = ""
-    task: TaskTable | None = None
-
-
-class DataTable(Table, frozen=True, kw_only=True):
-    """``[data]``: files (npz, npy, csv, parquet) with real samples."""
-
-    calibration: str = ""
-    evaluation: str = ""
-    training: str = ""
-    """What the baseline describes. Default: the calibration data."""
-    label: str = ""
-    """The column or array that holds the label."""
-    features: tuple[str, ...] = ()
-    """The columns or arrays that go into the model, in order. Default: all but the label."""
-
-
-class GatesTable(Table, frozen=True, kw_only=True):
-    """``[gates]``, and ``gates`` of a target: upper limits."""
-
-    parity: str | float | None = None
-    """Largest difference to the source model, relative to its largest output. Default: the target's."""
-    accuracy_drop: str | float | None = None
-    size: str | int | None = None
-    latency_p50: str | None = None
-    latency_p95: str | None = None
-    waivers: dict[Literal["accuracy", "size", "latency_p50", "latency_p95"], str] = {}
-    """Gate to the reason why its failure is let pass. Parity can't be waived: raise its limit instead."""
-
-
-class SigningTable(Table, frozen=True, kw_only=True):
-    """``[signing]``."""
-
-    key: str = ""
-    """Private key file. Default: ``PACK_SIGNING_KEY``, else ``~/.config/packtrain/keys/pack.key``."""
-
-
-class _Document(Table, frozen=True, kw_only=True):
-    model: ModelTable
-    data: DataTable = DataTable()
-    gates: GatesTable = GatesTable()
-    targets: dict[str, dict[str, _Option]]
-    signing: SigningTable = SigningTable()
 
 
 class Gates(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,7 +106,7 @@ def load_project(folder: Path) -> Project:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError("config.toml", f"'{path}' is not TOML: {error}") from error
-    return _project(folder, convert_table(document, _Document, ""))
+    return _project(folder, convert_table(document, Document, ""))
 
 
 def project_for_model(path: Path, targets: Sequence[str], *, folder: Path | None = None) -> Project:
@@ -203,7 +122,7 @@ def project_for_model(path: Path, targets: Sequence[str], *, folder: Path | None
     if not targets:
         raise ConfigError("config.targets", "no target is named", hint="pack --model PATH --target cloud")
     name = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._")[:64] or "model"
-    document = _Document(
+    document = Document(
         model=ModelTable(name=name, source=str(path.resolve())), targets={target: {} for target in targets}
     )
     return _project(folder or Path.cwd(), document)
@@ -213,7 +132,7 @@ def project_schema() -> dict[str, object]:
     """The JSON Schema (2020-12) of ``pack.toml``, with the options of every target that is registered here."""
     targets = {name: open_target(entry).Options for name, entry in registrations().items()}
     (document, gates, *options), components = msgspec.json.schema_components(
-        (_Document, GatesTable, *targets.values()), ref_template="#/$defs/{name}"
+        (Document, GatesTable, *targets.values()), ref_template="#/$defs/{name}"
     )
     properties: dict[str, object] = {}
     for name, reference in zip(targets, options, strict=True):
@@ -231,18 +150,6 @@ def project_schema() -> dict[str, object]:
         "title": FILE_NAME,
         "$defs": used,
     }
-
-
-def convert_table(table: Mapping[str, object], kind: type[_Struct], path: str) -> _Struct:
-    """The table as a struct; `path` is where it stands, such as ``targets.cloud``.
-
-    Raises:
-        ConfigError: a field is unknown, missing or wrong; the message names its path.
-    """
-    try:
-        return msgspec.convert(table, kind)
-    except msgspec.ValidationError as error:
-        raise _field_error(str(error), kind, path) from error
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -272,6 +179,11 @@ def worker_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
+def named_variable(name: str) -> str | None:
+    """The environment variable that the command line names; None where it is not set."""
+    return os.environ.get(name)
+
+
 def signing_passphrase() -> str | None:
     """The passphrase of the private key: ``PACK_SIGNING_PASSPHRASE``; None where it is not set."""
     return os.environ.get("PACK_SIGNING_PASSPHRASE")
@@ -296,7 +208,7 @@ def cache_folder() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "packtrain"
 
 
-def _project(folder: Path, document: _Document) -> Project:
+def _project(folder: Path, document: Document) -> Project:
     folder = folder.resolve()
     if not document.targets:
         raise ConfigError("config.field", "'targets' is empty", hint="add a table such as [targets.cloud]")
@@ -374,39 +286,6 @@ def _located(folder: Path, uri: str) -> str:
     if scheme != "sqlite" or not separator or place.startswith("/"):
         return uri
     return f"sqlite:///{folder / place}"
-
-
-def _field_error(message: str, kind: type[msgspec.Struct], path: str) -> ConfigError:
-    """The error of msgspec with the path as ``pack.toml`` has it, and the field that was perhaps meant."""
-    what, _, place = message.partition(" - at `$")
-    place = place.removesuffix("`").removeprefix(".")
-    at = ".".join(part for part in (path, place) if part)
-    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what)
-    if unknown:
-        fields = _fields_at(kind, place)
-        close = get_close_matches(unknown[1], fields, n=1)
-        field = f"{at}.{unknown[1]}" if at else unknown[1]
-        hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(fields) or 'nothing'}"
-        return ConfigError("config.field", f"unknown field '{field}'", hint=hint)
-    missing = re.fullmatch(r"Object missing required field `(.*)`", what)
-    if missing:
-        field = f"{at}.{missing[1]}" if at else missing[1]
-        return ConfigError("config.field", f"'{field}' is missing")
-    return ConfigError("config.field", f"'{at}' is not valid: {what[:1].lower()}{what[1:]}")
-
-
-def _fields_at(kind: type[msgspec.Struct], place: str) -> list[str]:
-    """The fields of the struct that stands at that path below `kind`."""
-    info = msgspec.inspect.type_info(kind)
-    for part in filter(None, place.split(".")):
-        inner = next((field.type for field in _struct_fields(info) if field.encode_name == part), info)
-        choices = inner.types if isinstance(inner, msgspec.inspect.UnionType) else (inner,)
-        info = next((choice for choice in choices if isinstance(choice, msgspec.inspect.StructType)), info)
-    return [field.encode_name for field in _struct_fields(info)]
-
-
-def _struct_fields(info: msgspec.inspect.Type) -> tuple[msgspec.inspect.Field, ...]:
-    return info.fields if isinstance(info, msgspec.inspect.StructType) else ()
 
 
 def _resolved(reference: object, components: Mapping[str, object]) -> dict[str, object]:

@@ -1,0 +1,143 @@
+"""The tables of ``pack.toml`` as frozen structs that refuse unknown fields; an error names the field by its path."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from manifests.digests import Digest
+from manifests.manifest import Name
+from packager.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+_Option: TypeAlias = Annotated[object, msgspec.Meta(extra_json_schema={"description": "an option of the target"})]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every table of ``pack.toml`` has in common: frozen, and strict about its fields."""
+
+
+class TaskTable(Table, frozen=True, kw_only=True):
+    """``[model.task]``: what the model does, where its importer can't tell."""
+
+    kind: Literal["classification", "regression"]
+    output: str = ""
+    """Default: the model's first output."""
+    labels: tuple[str, ...] = ()
+    """The class names in the order of the scores. Default: ``0``, ``1``, ..."""
+
+
+class ModelTable(Table, frozen=True, kw_only=True):
+    """``[model]``: which model."""
+
+    name: Name
+    version: str = ""
+    """Default: the registry's, or ``0`` for a path."""
+    source: str
+    """``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, or a path."""
+    digest: Digest | None = None
+    """What the source's digest must be."""
+    framework: Literal["", "onnx", "sklearn"] = ""
+    """Default: found out from the content."""
+    trusted: bool = False
+    """Whether a file that runs code when it is read (pickle, joblib) may be read."""
+    counter: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """The release counter. Default: the version where that is an integer, else 0."""
+    tracking_uri: str = ""
+    """MLflow's. Default: ``MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db`` in this folder."""
+    licence: str = ""
+    task: TaskTable | None = None
+
+
+class DataTable(Table, frozen=True, kw_only=True):
+    """``[data]``: files (npz, npy, csv, parquet) with real samples."""
+
+    calibration: str = ""
+    evaluation: str = ""
+    training: str = ""
+    """What the baseline describes. Default: the calibration data."""
+    label: str = ""
+    """The column or array that holds the label."""
+    features: tuple[str, ...] = ()
+    """The columns or arrays that go into the model, in order. Default: all but the label."""
+
+
+class GatesTable(Table, frozen=True, kw_only=True):
+    """``[gates]``, and ``gates`` of a target: upper limits."""
+
+    parity: str | float | None = None
+    """Largest difference to the source model, relative to its largest output. Default: the target's."""
+    accuracy_drop: str | float | None = None
+    size: str | int | None = None
+    latency_p50: str | None = None
+    latency_p95: str | None = None
+    waivers: dict[Literal["accuracy", "size", "latency_p50", "latency_p95"], str] = {}
+    """Gate to the reason why its failure is let pass. Parity can't be waived: raise its limit instead."""
+
+
+class SigningTable(Table, frozen=True, kw_only=True):
+    """``[signing]``."""
+
+    key: str = ""
+    """Private key file. Default: ``PACK_SIGNING_KEY``, else ``~/.config/packtrain/keys/pack.key``."""
+
+
+class Document(Table, frozen=True, kw_only=True):
+    """The whole of ``pack.toml``."""
+
+    model: ModelTable
+    data: DataTable = DataTable()
+    gates: GatesTable = GatesTable()
+    targets: dict[str, dict[str, _Option]]
+    signing: SigningTable = SigningTable()
+
+
+def convert_table(table: Mapping[str, object], kind: type[_Struct], path: str) -> _Struct:
+    """The table as a struct; `path` is where it stands, such as ``targets.cloud``.
+
+    Raises:
+        ConfigError: a field is unknown, missing or wrong; the message names its path.
+    """
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        raise _field_error(str(error), kind, path) from error
+
+
+def _field_error(message: str, kind: type[msgspec.Struct], path: str) -> ConfigError:
+    """The error of msgspec with the path as ``pack.toml`` has it, and the field that was perhaps meant."""
+    what, _, place = message.partition(" - at `$")
+    place = place.removesuffix("`").removeprefix(".")
+    at = ".".join(part for part in (path, place) if part)
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what)
+    if unknown:
+        fields = _fields_at(kind, place)
+        close = get_close_matches(unknown[1], fields, n=1)
+        field = f"{at}.{unknown[1]}" if at else unknown[1]
+        hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(fields) or 'nothing'}"
+        return ConfigError("config.field", f"unknown field '{field}'", hint=hint)
+    missing = re.fullmatch(r"Object missing required field `(.*)`", what)
+    if missing:
+        field = f"{at}.{missing[1]}" if at else missing[1]
+        return ConfigError("config.field", f"'{field}' is missing")
+    return ConfigError("config.field", f"'{at}' is not valid: {what[:1].lower()}{what[1:]}")
+
+
+def _fields_at(kind: type[msgspec.Struct], place: str) -> list[str]:
+    """The fields of the struct that stands at that path below `kind`."""
+    info = msgspec.inspect.type_info(kind)
+    for part in filter(None, place.split(".")):
+        inner = next((field.type for field in _struct_fields(info) if field.encode_name == part), info)
+        choices = inner.types if isinstance(inner, msgspec.inspect.UnionType) else (inner,)
+        info = next((choice for choice in choices if isinstance(choice, msgspec.inspect.StructType)), info)
+    return [field.encode_name for field in _struct_fields(info)]
+
+
+def _struct_fields(info: msgspec.inspect.Type) -> tuple[msgspec.inspect.Field, ...]:
+    return info.fields if isinstance(info, msgspec.inspect.StructType) else ()
