@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import msgspec
@@ -139,3 +140,13 @@ def read_config(path: Path) -> FleetConfig:
                 "fleet.config", f"'{path}' is not valid: two sinks are named '{name}'", hint="give each a `name`"
             )
     return config
+
+
+def wants_colour() -> bool:
+    """Whether the user lets a terminal be coloured: ``NO_COLOR`` (no-color.org) and ``TERM``."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def wants_traceback() -> bool:
+    """Whether a bug shows its traceback: ``PACK_DEBUG``."""
+    return os.environ.get("PACK_DEBUG", "") not in {"", "0"}

@@ -38,23 +38,28 @@ class Database:
             event.listen(engine, "begin", _begin_sqlite)
         self._readers: Engine = engine
         self._writers: Engine = engine.execution_options(writes=True)
-        try:
-            with self.writing() as connection:
-                SCHEMA.create_all(connection)
-                _check_version(connection)
-        except OperationalError as error:
-            raise UnreachableError("fleet.database", f"database can't be opened: {error.orig}") from error
+        with self.writing() as connection:
+            SCHEMA.create_all(connection)
+            _check_version(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection that sees one state of the database throughout."""
-        with self._readers.connect() as connection:
+        """A connection that sees one state of the database throughout.
+
+        Raises:
+            UnreachableError: the database does not answer.
+        """
+        with _reachable(), self._readers.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A connection in a transaction: all of it is committed at the end, or none of it after an exception."""
-        with self._writers.begin() as connection:
+        """A connection in a transaction: all of it is committed at the end, or none of it after an exception.
+
+        Raises:
+            UnreachableError: the database does not answer, or another program keeps it busy.
+        """
+        with _reachable(), self._writers.begin() as connection:
             yield connection
 
     def close(self) -> None:
@@ -70,6 +75,14 @@ def bump_changes(connection: Connection) -> None:
 def count_changes(connection: Connection) -> int:
     """How often `bump_changes` was called, ever."""
     return int(connection.execute(select(counters.c.value).where(counters.c.name == "changes")).scalar_one())
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise UnreachableError("fleet.database", f"database does not answer: {error.orig}") from error
 
 
 def _check_version(connection: Connection) -> None:

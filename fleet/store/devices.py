@@ -90,10 +90,10 @@ class Devices:
             row = connection.execute(select(devices).where(devices.c.name == name)).one_or_none()
         return None if row is None else Device(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
 
-    def all(self) -> list[Device]:
-        """All devices, by name."""
+    def all(self, *, limit: int | None = None, offset: int = 0) -> list[Device]:
+        """All devices, by name, or a page of them."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(devices).order_by(devices.c.name)).all()
+            rows = connection.execute(select(devices).order_by(devices.c.name).limit(limit).offset(offset)).all()
         return [Device(**row._mapping) for row in rows]  # noqa: SLF001 - likewise
 
     def note_status(self, name: str, status: Status, *, now: float) -> None:
@@ -111,8 +111,13 @@ class Devices:
 
 
 def note_inventory(connection: Connection, report: Report, now: float) -> bool:
-    """Remember, in this transaction, what a report says of the device itself; False: it is no newer than the last."""
-    row = connection.execute(select(devices).where(devices.c.name == report.device)).one()
+    """Remember, in this transaction, what a report says of the device itself; False: it is no newer than the last.
+
+    Of a device that is not enrolled nothing is remembered.
+    """
+    row = connection.execute(select(devices).where(devices.c.name == report.device)).one_or_none()
+    if row is None:
+        return True
     if row.report_boot == report.boot and report.sequence <= row.report_sequence:
         return False
     targets = report.inventory.targets or row.targets

@@ -12,6 +12,8 @@ from fleet.store.tables import placements, steps
 from wire.messages import Fault, Running
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fleet.store.database import Database
     from wire.messages import Report
 
@@ -57,7 +59,7 @@ class Placements:
     def note_report(self, report: Report, *, now: float) -> bool:
         """Replace what is known of the device and its models, and append its steps.
 
-        False: the report is no newer than the last, so nothing changed. The device must be enrolled.
+        False: the report is no newer than the last, so nothing changed.
         """
         with self._database.writing() as connection:
             if not note_inventory(connection, report, now):
@@ -85,9 +87,11 @@ class Placements:
                 connection.execute(insert(steps).values(values | {"device": report.device, "received": now}))
         return True
 
-    def all(self, *, model: str | None = None, device: str | None = None) -> list[Placement]:
-        """All placements, or those of one model or device: by model, then by device."""
-        query = select(placements).order_by(placements.c.model, placements.c.device)
+    def all(
+        self, *, model: str | None = None, device: str | None = None, limit: int | None = None, offset: int = 0
+    ) -> list[Placement]:
+        """All placements, or those of one model or device, or a page of them: by model, then by device."""
+        query = select(placements).order_by(placements.c.model, placements.c.device).limit(limit).offset(offset)
         if model is not None:
             query = query.where(placements.c.model == model)
         if device is not None:
@@ -95,6 +99,13 @@ class Placements:
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return [Placement(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+
+    def of(self, devices: Sequence[str]) -> list[Placement]:
+        """The placements on these devices, by model."""
+        query = select(placements).where(placements.c.device.in_(devices)).order_by(placements.c.model)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return [Placement(**row._mapping) for row in rows]  # noqa: SLF001 - likewise
 
     def steps(self, *, model: str | None = None, device: str | None = None, limit: int = 100) -> list[StepRow]:
         """The newest steps, the newest first."""

@@ -1,0 +1,44 @@
+"""`pack-fleet devices`."""
+
+from __future__ import annotations
+
+from fleet import console
+from fleet.commands.options import Form, Place, open_store, open_workspace, show_time
+from fleet.console import Output
+
+
+def devices(*, workspace: Place = None, output: Form = Output.TEXT) -> None:
+    """List the devices: whether they are there, and what they run."""
+    from fleet.views import view_device, view_placement
+
+    with open_store(open_workspace(workspace)) as store:
+        assigned = store.wishes.assigned()
+        placements = store.placements.all()
+        views = [
+            view_device(
+                device,
+                [
+                    view_placement(placement, assigned[device.name].models if device.name in assigned else ())
+                    for placement in placements
+                    if placement.device == device.name
+                ],
+            )
+            for device in store.devices.all()
+        ]
+    if output is Output.JSON:
+        console.print_json(views)
+        return
+    console.print_table(
+        ("device", "state", "seen", "targets", "labels", "models"),
+        [
+            (
+                view.name,
+                "online" if view.online else "offline",
+                show_time(view.seen),
+                " ".join(view.targets),
+                " ".join(f"{name}={value}" for name, value in sorted(view.labels.items())),
+                " ".join(f"{model.model}:{model.active.version}" for model in view.models if model.active),
+            )
+            for view in views
+        ],
+    )
