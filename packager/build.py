@@ -20,6 +20,8 @@ from packager.errors import ConfigError, GateError, PackError
 from packager.gates import GateResult
 from packager.gates.evaluation import evaluate_gates
 from packager.jobs.conversion import FILES
+from packager.measures.latency import Latency
+from packager.measures.scores import Scores
 from packager.steps import Steps
 from packager.store import create_store
 from packager.worker import Workers
@@ -66,6 +68,9 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     signed: bool
     gates: tuple[GateResult, ...]
     manifest: Manifest
+    scores: Scores | None
+    """Of the source model and the shipped file; None where there is no evaluation data."""
+    latency: Latency
     notes: tuple[str, ...] = ()
     """What the target's converter wants known."""
     seconds: float
@@ -153,7 +158,8 @@ def build(
     """
     chosen = _chosen(project, names)
     teller = progress or _Silent()
-    with _opened(project) as steps:
+    # In this order: an interruption ends the workers first, and then the threads that wait for them.
+    with ThreadPoolExecutor(max_workers=jobs or os.cpu_count() or 1) as pool, _opened(project) as steps:
         shared = _start(steps, teller)
         layout = create_store(project.store)
         line = _Line(project, steps, shared, layout, teller, signer)
@@ -171,8 +177,7 @@ def build(
                     target=settings.name, error=error, gates=error.gates if isinstance(error, GateError) else ()
                 )
 
-        with ThreadPoolExecutor(max_workers=jobs or os.cpu_count() or 1) as pool:
-            outcomes = [result for result in pool.map(outcome, chosen) if result is not None]
+        outcomes = [result for result in pool.map(outcome, chosen) if result is not None]
     return tuple(outcomes)
 
 
@@ -218,7 +223,7 @@ class _Line:
             made, folder = found or self._steps.run_conversion(step)
         with _told(self._progress, settings.name, "gate"):
             gates = evaluate_gates(settings.gates, made)
-            _refuse_failures(settings.name, gates)
+            _refuse_failures(gates)
         with _told(self._progress, settings.name, "bundle"):
             toolchain = {**self._shared.toolchain, **step.toolchain}
             manifest = compose_manifest(self._project, settings, self._shared.model, made, gates, toolchain)
@@ -234,6 +239,8 @@ class _Line:
             signed=self._signer is not None,
             gates=gates,
             manifest=manifest,
+            scores=made.scores,
+            latency=made.latency,
             notes=made.artifact.notes,
             seconds=time.monotonic() - begun,
         )
@@ -281,11 +288,11 @@ def _start(steps: Steps, progress: Progress) -> _Shared:
     return _Shared(model=model, folder=folder, toolchain=step.toolchain)
 
 
-def _refuse_failures(target: str, gates: tuple[GateResult, ...]) -> None:
+def _refuse_failures(gates: tuple[GateResult, ...]) -> None:
     failed = [gate for gate in gates if gate.verdict == "failed"]
     if failed:
         what = ", ".join(f"{gate.name} (expected at most {gate.limit}, got {gate.measured})" for gate in failed)
-        raise GateError(f"gate.{failed[0].name.replace('_', '-')}", f"{target} fails its gates: {what}", gates=gates)
+        raise GateError(f"gate.{failed[0].name.replace('_', '-')}", f"failed its gates: {what}", gates=gates)
 
 
 def _chosen(project: Project, names: Sequence[str]) -> list[TargetSettings]:

@@ -108,16 +108,18 @@ def headline(reference: str, digest: str) -> Iterable[RenderableType]:
 
 def has_colour(stream: TextIO) -> bool:
     """Whether text on `stream` may be coloured: it is a terminal, and nothing speaks against it."""
-    from packager.environment import wants_colour
+    from packager.config import read_environment
 
-    return stream.isatty() and wants_colour()
+    environment = read_environment()
+    return stream.isatty() and not environment.no_color and environment.term != "dumb"
 
 
 def is_redrawn(stream: TextIO) -> bool:
     """Whether lines on `stream` may be redrawn: it is a terminal, and nothing speaks against it."""
-    from packager.environment import wants_redrawing
+    from packager.config import read_environment
 
-    return stream.isatty() and wants_redrawing()
+    environment = read_environment()
+    return stream.isatty() and not environment.ci and environment.term != "dumb"
 
 
 def say(text: str) -> None:
@@ -143,12 +145,12 @@ def apologise(error: BaseException) -> None:
     """Print what is known of a bug: one line, and the traceback where ``PACK_DEBUG`` asks for it."""
     import traceback
 
-    from packager.environment import wants_traceback
+    from packager.config import read_environment
 
     lines = str(error).strip().splitlines()
     what = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     hint = "PACK_DEBUG=1 shows the traceback that a report needs"
-    if wants_traceback():
+    if read_environment().debug:
         traceback.print_exception(error)
         hint = "report it with the traceback above"
     complain(f"sorry, this is a bug in pack: {what}", code="bug", hint=hint)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from packager.build import Outcome
     from packager.config import Project
     from packager.gates import GateResult
+    from packager.measures.scores import Scores
 
 _COLOURS = {"passed": "green", "failed": "bold red", "waived": "yellow", "no-data": "yellow"}
 
@@ -72,9 +73,11 @@ def _complain(outcome: Failed) -> None:
 def _built_text(outcome: Built, key: str | None) -> Iterable[RenderableType]:
     from packager.quantities import quantity_text
 
-    size = sum(entry.size for entry in outcome.manifest.files if entry.role != "golden")
+    latency = outcome.latency
     rows = [
-        ("size", quantity_text(size, "bytes")),
+        ("size", quantity_text(outcome.manifest.resources.disk_bytes, "bytes")),
+        ("accuracy", _scores(outcome.scores)),
+        ("latency", f"p50 {latency.p50:.3g} ms, p95 {latency.p95:.3g} ms, on this machine"),
         ("signed by", key[:16] if outcome.signed and key else "nobody"),
         ("built", "from the cache" if outcome.cached else f"in {outcome.seconds:.1f} s"),
     ]
@@ -83,13 +86,26 @@ def _built_text(outcome: Built, key: str | None) -> Iterable[RenderableType]:
     yield console.indented(_gates(outcome.gates))
 
 
+def _scores(scores: Scores | None) -> str:
+    if scores is None:
+        return "no evaluation data"
+    metric = "" if scores.metric == "accuracy" else "R squared "
+    return f"{metric}{scores.source:.4f} -> {scores.shipped:.4f} on {scores.samples} samples"
+
+
 def _gates(gates: Iterable[GateResult]) -> Table:
     from rich.text import Text
 
     rows = console.table("gate", "limit", "value", "verdict", "", right=("limit", "value"))
     for gate in gates:
         verdict = Text(gate.verdict, style=_COLOURS[gate.verdict])
-        rows.add_row(gate.name, gate.limit, gate.measured, verdict, gate.waiver or gate.note)
+        rows.add_row(
+            gate.name,
+            gate.limit,
+            gate.measured,
+            verdict,
+            gate.waiver or (gate.note if gate.verdict in {"failed", "no-data"} else ""),
+        )
     return rows
 
 
@@ -101,6 +117,8 @@ def _built_document(outcome: Built, key: str | None) -> dict[str, object]:
         "key_id": key if outcome.signed else None,
         "cached": outcome.cached,
         "seconds": round(outcome.seconds, 3),
+        "scores": outcome.scores,
+        "latency_ms": {"p50": outcome.latency.p50, "p95": outcome.latency.p95},
         "disk_bytes": outcome.manifest.resources.disk_bytes,
         "gates": outcome.gates,
         "notes": outcome.notes,

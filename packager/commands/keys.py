@@ -98,7 +98,7 @@ def show(
 def _passphrase(variable: str | None) -> str | None:
     if variable is None:
         return None
-    from packager.environment import named_variable
+    from packager.config import named_variable
 
     value = named_variable(variable)
     if not value:
