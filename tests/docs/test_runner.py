@@ -81,18 +81,14 @@ def test_a_page_that_holds_runs_to_its_end(page: Path, run_page: Run) -> None:
         ("```console\n$ echo one; echo two\none\n```", "differs"),
         ("```console\n$ echo one\none\ntwo\n```", "differs"),
         ("```console\necho one\n```", r"begins with '\$ '"),
-        ("```console\n$ bash -c "echo one; exec sleep 60" &\ntwo\n```", "differs"),
+        ("```console\n$ bash -c 'echo one; exec sleep 60' &\ntwo\n```", "differs"),
         ("```console\n$ false &\nready\n```", "differs"),
         ("```\ntext\n```", "not ''"),
         ("```sh\ntrue\n```", "not 'sh'"),
     ],
 )
 def test_a_page_that_does_not_hold_is_found(
-    page: Path,
-    run_page: Run,
-    page_error: type[AssertionError],
-    content: str,
-    message: str
+    page: Path, run_page: Run, page_error: type[AssertionError], content: str, message: str
 ) -> None:
     page.write_text(content)
     with pytest.raises(page_error, match=message):
