@@ -177,7 +177,9 @@ def _tensor(entry: onnx.ValueInfoProto) -> TensorSection:
         raise TargetError("cloud.type", f"'{entry.name}' is not a tensor: got {entry.type.WhichOneof('value')}")
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
     shape = tuple(
-        size.dim_value if size.HasField("dim_value") else size.dim_param or f"{entry.name}.{axis}"
+        size.dim_value
+        if size.HasField("dim_value") and size.dim_value >= 0
+        else size.dim_param or f"{entry.name}.{axis}"
         for axis, size in enumerate(kind.shape.dim)
     )
     return TensorSection(

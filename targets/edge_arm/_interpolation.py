@@ -125,7 +125,7 @@ def kernel_nearest(axis: Axis, *, align: bool, half: bool) -> NDArray[np.int64]:
         scale = np.float32(axis.size - 1) / np.float32(axis.outputs - 1)
     x = (np.arange(axis.outputs, dtype=np.float32) + np.float32(0.5 if half else 0)) * scale
     rounded = np.floor(x + np.float32(0.5)) if align else np.floor(x)
-    return np.clip(rounded, 0, axis.size - 1).astype(np.int64)
+    return np.array(np.clip(rounded, 0, axis.size - 1), np.int64)
 
 
 def kernel_linear(axis: Axis, *, align: bool, half: bool) -> NDArray[np.float64]:

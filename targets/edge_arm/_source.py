@@ -128,7 +128,8 @@ def _types(graph: onnx.GraphProto) -> Iterable[tuple[str, Type]]:
         kind = entry.type.tensor_type
         if not kind.elem_type or not kind.HasField("shape"):
             continue
-        if all(size.HasField("dim_value") for size in kind.shape.dim):
+        # Some exporters write -1 for a free dimension.
+        if all(size.HasField("dim_value") and size.dim_value >= 0 for size in kind.shape.dim):
             dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
             yield entry.name, Type(dtype, tuple(size.dim_value for size in kind.shape.dim))
 

@@ -25,7 +25,7 @@ _CLOSE = 1e-6
 
 
 @operator("Resize", since=11)
-def resize(  # noqa: PLR0913, PLR0917 - ONNX gives it four inputs
+def resize(
     g: Emission,
     node: Node,
     x: Value,
@@ -33,7 +33,7 @@ def resize(  # noqa: PLR0913, PLR0917 - ONNX gives it four inputs
     scales: Value | None = None,
     sizes: Value | None = None,
 ) -> Value:
-    """x sampled at other sizes, in any of ONNX's modes and coordinate transformations."""
+    """X sampled at other sizes, in any of ONNX's modes and coordinate transformations."""
     scheme = Scheme(
         node.text("mode", "nearest"),
         node.text("coordinate_transformation_mode", "half_pixel"),
