@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
+import pytest
 import yaml
 
 if TYPE_CHECKING:
@@ -39,3 +42,22 @@ def test_the_pipelines_are_yaml_that_train_and_then_pack(pack: Pack, tmp_path: P
         steps = document["steps"] if "steps" in document else document["jobs"]["pack"]["steps"]
         commands = "\n".join(step[key] for step in steps if key in step)
         assert commands.index("python train.py") < commands.index("pack --output json")
+
+
+@pytest.mark.slow
+def test_what_init_writes_trains_registers_and_packs_as_it_stands(pack: Pack, tmp_path: Path) -> None:
+    folder = tmp_path / "digits"
+    pack("init", folder)
+    trained = subprocess.run([sys.executable, "train.py"], cwd=folder, capture_output=True, text=True, check=True)
+    assert trained.stdout.startswith("registered digits 1 as the candidate, accuracy 9")
+    pack("keys", "generate")
+    ran = pack("-C", folder, "-o", "json")
+    assert ran.code == 0, ran.err
+    (bundle,) = ran.document["bundles"]
+    assert bundle["reference"] == "digits:1@cloud"
+    assert bundle["scores"]["source"] > 0.95
+    assert {gate["name"]: gate["verdict"] for gate in bundle["gates"]} == dict.fromkeys(
+        ("parity", "accuracy", "size"), "passed"
+    )
+    manifest = pack("inspect", bundle["reference"], "-C", folder, "-o", "json").document
+    assert manifest["lineage"]["datasets"]["training"].startswith("sha256:")
