@@ -15,9 +15,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from agent.model import Model
 from camera import Camera, read_camera
 from data import load_split
+
+from agent.model import Model
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,8 +29,6 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     camera: Camera
     images: int
     right: int
-    failed: str = ""
-    """Name of the exception of a call that failed."""
 
 
 def main() -> None:
@@ -52,8 +51,7 @@ def main() -> None:
             chosen = rng.choice(len(field.x), arguments.images, replace=False)
             seen = camera.take(field.x[chosen], rng)
             version = model.version
-            scores = model.predict(seen)
-            digits = np.asarray([int(label) for label in model.labels])[np.argmax(scores, axis=1)]
+            digits = np.asarray(model.classify(seen), np.int64)
             line = Line(
                 time=time.time(),
                 version=version,

@@ -22,13 +22,11 @@ STOP_SECONDS = 10.0
 class Device:
     """One device below `folder`: enrolled, and running until `stop`."""
 
-    def __init__(self, name: str, target: str, folder: Path, transcript: Transcript) -> None:
+    def __init__(self, name: str, folder: Path, transcript: Transcript) -> None:
         self.name = name
-        self.target = target
         self.folder = folder
         self._transcript = transcript
         self._programs: list[subprocess.Popen[bytes]] = []
-        self.agent: subprocess.Popen[bytes] | None = None
 
     @property
     def state(self) -> Path:
@@ -37,7 +35,7 @@ class Device:
 
     def start_agent(self) -> None:
         """Start `pack-agent`."""
-        self.agent = self._start("agent.log", "pack-agent", "run", "--config", "agent.toml")
+        self._start("agent.log", "pack-agent", "run", "--config", "agent.toml")
 
     def start_application(self, camera: Path) -> None:
         """Start the application, which needs a model to be active."""
@@ -56,7 +54,7 @@ class Device:
         lines = [msgspec.json.decode(line, type=Line) for line in complete]
         return [line for line in lines if camera in (None, line.camera) and version in (None, line.version)]
 
-    def exited(self) -> list[str]:
+    def ended(self) -> list[str]:
         """Programs of the device that are no longer running."""
         return [str(program.args) for program in self._programs if program.poll() is not None]
 
@@ -70,10 +68,8 @@ class Device:
                 program.kill()
                 program.wait()
 
-    def _start(self, log: str, *command: object) -> subprocess.Popen[bytes]:
-        program = self._transcript.start(*command, folder=self.folder, log=self.folder / log)
-        self._programs.append(program)
-        return program
+    def _start(self, log: str, *command: object) -> None:
+        self._programs.append(self._transcript.start(*command, folder=self.folder, log=self.folder / log))
 
 
 def accuracy(lines: list[Line]) -> float:

@@ -1,6 +1,6 @@
 """What a retraining request starts: train on what the cameras see now, pack, publish.
 
-    python retrain.py --camera camera.json --workspace WORKSPACE < event.json
+    python retrain.py --folder FOLDER < event.json
 
 Stands in for a training pipeline and for the people who label its images: the new images are the training images as
 the changed camera sees them. `pack` gates the new version; only what passes is published, and the devices that
@@ -22,20 +22,23 @@ HERE = Path(__file__).parent
 def main() -> None:
     """Train, pack, publish; a step that fails ends it with that step's exit code."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--camera", type=Path, required=True)
-    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="with pack.toml, camera.json and the fleet's workspace"
+    )
     arguments = parser.parse_args()
     event = msgspec.json.decode(sys.stdin.buffer.read())
     print(f"retraining {event['data']['model']}, asked for by {event['id']}", flush=True)
 
-    run(sys.executable, HERE / "train.py", "--camera", arguments.camera)
-    tags = run("pack", "--output", "tag").split()
-    run("pack-fleet", "--workspace", arguments.workspace, "publish", *tags)
+    folder = arguments.folder
+    run(folder, sys.executable, HERE / "train.py", "--camera", "camera.json")
+    tags = run(folder, "pack", "--output", "tag").split()
+    run(folder, "pack-fleet", "publish", *tags)
 
 
-def run(*command: object) -> str:
+def run(folder: Path, *command: object) -> str:
     """Standard output of a command that must succeed."""
-    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=False)
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
     print(done.stdout, end="", flush=True)
     if done.returncode:
         sys.exit(done.returncode)
