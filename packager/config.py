@@ -264,10 +264,14 @@ def _gates(shared: GatesTable, own: GatesTable, path: str) -> Gates:
         if written is None:
             where, written = f"gates.{field}", getattr(shared, field)
         limits[field] = _limit(where, written, unit)
-    waivers: dict[str, str] = dict([*shared.waivers.items(), *own.waivers.items()])
-    for name, reason in waivers.items():
-        if not reason.strip():
+    waivers: dict[str, str] = {}
+    for name in own.waivers.__struct_fields__:
+        reason = getattr(own.waivers, name)
+        reason = getattr(shared.waivers, name) if reason is None else reason
+        if reason is not None and not reason.strip():
             raise ConfigError("config.field", f"'gates.waivers.{name}' is empty", hint="write why it may be let pass")
+        if reason is not None:
+            waivers[name] = reason
     return Gates(waivers=waivers, **limits)
 
 

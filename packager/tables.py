@@ -68,6 +68,15 @@ class DataTable(Table, frozen=True, kw_only=True):
     """The columns or arrays that go into the model, in order. Default: all but the label."""
 
 
+class WaiversTable(Table, frozen=True, kw_only=True):
+    """``gates.waivers``: gate to reason. Parity can't be waived: raise its limit instead."""
+
+    accuracy: str | None = None
+    size: str | None = None
+    latency_p50: str | None = None
+    latency_p95: str | None = None
+
+
 class GatesTable(Table, frozen=True, kw_only=True):
     """``[gates]``, and ``gates`` of a target: upper limits."""
 
@@ -77,8 +86,8 @@ class GatesTable(Table, frozen=True, kw_only=True):
     size: str | int | None = None
     latency_p50: str | None = None
     latency_p95: str | None = None
-    waivers: dict[Literal["accuracy", "size", "latency_p50", "latency_p95"], str] = {}
-    """Gate to the reason why its failure is let pass. Parity can't be waived: raise its limit instead."""
+    waivers: WaiversTable = WaiversTable()
+    """The reasons why a gate's failure is let pass."""
 
 
 class SigningTable(Table, frozen=True, kw_only=True):
