@@ -51,6 +51,7 @@ class Exchange:
         while True:
             try:
                 async with connect(host, port, f"packtrain-{self._fleet}", filters) as connection:
+                    say(f"connected to the broker at {host}:{port}")
                     self.connected.set()
                     await self._converse(connection)
             except UnreachableError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,7 +86,7 @@ def describe(version: str, counter: int, target: str, files: dict[str, bytes]) -
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    return create_workspace(tmp_path / "workspace", "demo", broker_port=0, api_port=0, now=1_000.0)
+    return create_workspace(tmp_path / "workspace", "demo", broker_port=0, api_port=0, now=time.time())
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def database(workspace: Workspace) -> Iterator[Store]:
 def make_bundle(tmp_path: Path, workspace: Workspace) -> Callable[..., Address]:
     """Makes bundles of `digits`, signed by a packer whom the workspace trusts unless told otherwise."""
     packer = generate_key()
-    trust_packer(workspace, write_key(packer, tmp_path / "packer.key"), name="packer", now=2_000.0)
+    trust_packer(workspace, write_key(packer, tmp_path / "packer.key"), name="packer", now=time.time())
     layout, scratch = Layout.create(tmp_path / "layout"), tmp_path / "scratch"
     scratch.mkdir()
 
