@@ -56,8 +56,6 @@ def _emit(emission: Emission, node: Node, values: dict[str, Value], source: Sour
     for name in (*node.inputs, *node.outputs):
         if name and name not in source.types:
             raise UnsupportedError(f"the shape of '{name}' depends on what the model is given")
-        if name and 0 in source.types[name].shape and name not in source.constants:
-            raise UnsupportedError(f"'{name}' is empty: its shape is {list(source.types[name].shape)}")
     result = emit(emission, node, *(values[name] if name else None for name in node.inputs))
     outputs = (result,) if isinstance(result, Value) else tuple(result)
     made = {name: value for name, value in zip(node.outputs, outputs, strict=False) if name}

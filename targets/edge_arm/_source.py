@@ -103,6 +103,7 @@ def read_source(model: onnx.ModelProto, served: Collection[str]) -> Source:
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in private.graph.initializer}
     inputs = tuple(entry.name for entry in private.graph.input if entry.name not in constants)
     types.update({name: Type(array.dtype, array.shape) for name, array in constants.items()})
+    constants.update({name: _empty(types[name]) for name in inputs if _is_empty(types, name)})
     return Source(
         nodes=tuple(_node(node, opsets) for node in private.graph.node),
         inputs=inputs,
@@ -138,11 +139,16 @@ def _fold(model: onnx.ModelProto, types: dict[str, Type]) -> bool:
     """Replace the nodes that depend on constants alone by their values; says whether there were any."""
     nodes = list(model.graph.node)
     known = {tensor.name for tensor in model.graph.initializer}
+    nothing = {entry.name: _empty(types[entry.name]) for entry in model.graph.input if _is_empty(types, entry.name)}
+    known |= set(nothing)
     folded: list[onnx.NodeProto] = []
     kept: list[onnx.NodeProto] = []
     values: dict[str, NDArray[np.generic]] = {}
     for node in nodes:
-        if node.op_type in {"Shape", "Size"} and _domain(node.domain) == "" and node.input[0] in types:
+        if all(_is_empty(types, name) for name in node.output if name):
+            values.update({name: _empty(types[name]) for name in node.output if name})
+            known.update(values)
+        elif node.op_type in {"Shape", "Size"} and _domain(node.domain) == "" and node.input[0] in types:
             values[node.output[0]] = _measured(node, types[node.input[0]].shape)
             known.add(node.output[0])
         elif _is_foldable(node, known, types):
@@ -154,13 +160,21 @@ def _fold(model: onnx.ModelProto, types: dict[str, Type]) -> bool:
         return False
     made = {name for node in folded for name in node.output if name}
     read = {name for node in kept for name in _reads(node)} | {entry.name for entry in model.graph.output}
-    values.update(_evaluated(model, folded, values, sorted(made & read)))
+    values.update(_evaluated(model, folded, nothing | values, sorted(made & read)))
     constants = [numpy_helper.from_array(value, name) for name, value in values.items()]
     remaining = [node.SerializeToString() for node in kept]
     del model.graph.node[:]
     model.graph.node.extend(onnx.NodeProto.FromString(data) for data in remaining)
     model.graph.initializer.extend(constants)
     return True
+
+
+def _is_empty(types: dict[str, Type], name: str) -> bool:
+    return name in types and 0 in types[name].shape
+
+
+def _empty(kind: Type) -> NDArray[np.generic]:
+    return np.zeros(kind.shape, kind.dtype)
 
 
 def _is_foldable(node: onnx.NodeProto, known: set[str], types: dict[str, Type]) -> bool:

@@ -176,9 +176,9 @@ def global_max_pool(g: Emission, node: Node, x: Value) -> Value:
 @operator("OneHot", since=9)
 def one_hot(g: Emission, node: Node, indices: Value, depth: Value, values: Value) -> Value:
     """Vectors that hold the first of two values, but the second at one index, along a new axis."""
-    size = int(depth.number("depth"))
     axis = node.integer("axis", -1)
     axis = axis + indices.rank + 1 if axis < 0 else axis
+    size = int(depth.number("depth"))
     places = g.cast(indices, np.int64)
     pair = values.array("values")
     if values.stored.name not in {"float32", "int32", "bool"}:

@@ -23,7 +23,8 @@ _PAD_RANK = 5
 
 @operator("Concat", since=4)
 def concat(g: Emission, node: Node, *values: Value) -> Value:
-    """The values one after the other along an axis, in the order that most of them lie in."""
+    """The values one after the other along an axis, in the order that most of them lie in; empty ones left out."""
+    values = tuple(value for value in values if 0 not in value.shape)
     rank = values[0].rank
     axis = values[0].axis(node.integer("axis", 0))
     order = g.common_order(values, rank)
@@ -45,14 +46,17 @@ def split(g: Emission, node: Node, x: Value, sizes: Value | None = None) -> list
     else:
         each = -(-x.shape[axis] // count)
         parts = [each] * (count - 1) + [x.shape[axis] - each * (count - 1)]
-    if min(parts) <= 0:
-        raise UnsupportedError(f"a part is empty: the sizes are {parts}")
     order = x.order
     tensor = g.tensor(x, order)
     place = order.index(axis)
     starts = np.cumsum([0, *parts[:-1]])
     results = []
     for start, size in zip(starts, parts, strict=True):
+        if not size:
+            results.append(
+                g.constant(np.zeros([0 if at == axis else whole for at, whole in enumerate(x.shape)], x.dtype))
+            )
+            continue
         begin = [int(start) if position == place else 0 for position in range(x.rank)]
         extent = [size if position == place else whole for position, whole in enumerate(tensor.shape)]
         results.append(g.made(_part(g, tensor, begin, extent), x.dtype, order))
