@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from fleet.store.database import Database, count_changes
 from fleet.store.devices import Devices
+from fleet.store.figures import Figures
 from fleet.store.placements import Placements
 from fleet.store.releases import Releases
 from fleet.store.retraining import Retraining
@@ -31,6 +32,7 @@ class Store:
         self.placements = Placements(self._database)
         self.telemetry = Telemetry(self._database)
         self.retraining = Retraining(self._database)
+        self.figures = Figures(self._database)
 
     def changes(self) -> int:
         """A number that grows with every enrolment, release and wish: equal numbers, equal assignments."""

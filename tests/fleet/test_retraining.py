@@ -80,7 +80,7 @@ def run(store: Store, device: str, version: str) -> None:
             fleet="demo",
             device=device,
             boot="b",
-            sequence=1,
+            sequence=int(version),
             time=0.0,
             assignment=1,
             inventory=Inventory(
