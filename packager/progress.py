@@ -28,7 +28,9 @@ _DOING: dict[Step, str] = {
 _SHARED = "model"
 """What stands in the place of a target for the steps that all targets share."""
 _NOTICED = 0.05
-"""Seconds: what took less is told without a time."""
+"""Seconds."""
+_ALWAYS_TOLD = {"fetch", "import", "convert"}
+"""The steps that may come from the cache; of the others only those are told that took a time which people notice."""
 
 
 @contextmanager
@@ -60,9 +62,10 @@ class PlainProgress:
         """Nothing: a line a step is enough where no one watches."""
 
     def finished(self, target: str, step: Step, seconds: float, *, cached: bool) -> None:
-        """Write ``edge-arm: convert 3.2 s``."""
+        """Write ``edge-arm: convert, 3.2 s``."""
+        line = _line(target, step, seconds, cached=cached)
         with self._lock:
-            self._stream.write(f"{target or _SHARED}: {_ended(step, seconds, cached=cached)}\n")
+            self._stream.write(line)
             self._stream.flush()
 
 
@@ -87,10 +90,14 @@ class RedrawnProgress:
             task = self._tasks.pop(target, None)
             if task is not None:
                 self._display.remove_task(task)
-            self._display.console.print(f"{target or _SHARED}: {_ended(step, seconds, cached=cached)}", style="dim")
+            self._display.console.print(_line(target, step, seconds, cached=cached), style="dim", end="")
 
 
-def _ended(step: Step, seconds: float, *, cached: bool) -> str:
+def _line(target: str, step: Step, seconds: float, *, cached: bool) -> str:
+    """The line that tells of a step that ended; empty where it is not worth one."""
+    name = target or _SHARED
     if cached:
-        return f"{step}, from the cache"
-    return f"{step} {seconds:.1f} s" if seconds >= _NOTICED else step
+        return f"{name}: {step}, from the cache\n"
+    if step in _ALWAYS_TOLD or seconds >= _NOTICED:
+        return f"{name}: {step}, {seconds:.1f} s\n"
+    return ""

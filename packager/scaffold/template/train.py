@@ -5,7 +5,6 @@ python train.py
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -37,7 +36,7 @@ mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.
 with mlflow.start_run():
     mlflow.log_params({"model": "logistic regression", "samples": len(x_train)})
     mlflow.log_metric("accuracy", accuracy)
-    mlflow.set_tag("dataset.training", "sha256:" + hashlib.sha256(x_train.tobytes()).hexdigest())
+    mlflow.log_input(mlflow.data.from_numpy(x_train, targets=y_train, name="training"), context="training")
     info = mlflow.sklearn.log_model(
         model, name="model", registered_model_name=NAME, pip_requirements="requirements.txt"
     )

@@ -99,7 +99,7 @@ def test_people_see_what_was_measured(pack: Pack, project: Project) -> None:
     assert [row.split()[0] for row in rows] == [
         "size", "accuracy", "latency", "signed", "built", "gate", "parity"
     ]  # fmt: skip
-    assert "cloud: convert" in ran.err
+    assert "cloud: convert, " in ran.err
 
 
 def test_a_failed_gate_exits_4_with_a_table_of_limit_and_value_and_no_bundle(pack: Pack, project: Project) -> None:
