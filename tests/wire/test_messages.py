@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manifests import digests, manifest
 from manifests.signing import generate_key, sign
+from wire import messages
 from wire.errors import WireError
 from wire.messages import (
     ASSIGNMENT_TYPE,
@@ -75,6 +77,12 @@ def test_a_message_comes_back(message: Message) -> None:
 @pytest.mark.parametrize("message", [ASSIGNMENT, REPORT], ids=lambda message: type(message).__name__)
 def test_a_signed_message_comes_back(message: Assignment | Report) -> None:
     assert decode_signed(encode_signed(message), type(message)) == message
+
+
+def test_names_and_digests_are_those_of_the_manifest() -> None:
+    """The packages are strangers, so each has its own; they must not drift apart."""
+    for ours, theirs in ((messages.Name, manifest.Name), (messages.Digest, digests.Digest)):
+        assert get_args(ours) == get_args(theirs)
 
 
 def test_a_newer_peer_may_say_more() -> None:
