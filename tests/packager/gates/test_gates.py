@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from manifests.manifest import OutputParity, ParitySection
+from packager.gates.accuracy import gate_accuracy
+from packager.gates.latency import gate_latency
+from packager.gates.parity import gate_parity
+from packager.gates.size import gate_size
+from packager.measures.scores import Scores
+from packager.quantities import parse_limit
+
+
+def parity(*values: float) -> ParitySection:
+    outputs = tuple(
+        OutputParity(output=f"y{index}", max_absolute=value, max_relative=value) for index, value in enumerate(values)
+    )
+    return ParitySection(samples=5, inputs="data", fidelity="runtime", outputs=outputs)
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "verdict"), [(0.01, None, "passed"), (0.02, None, "failed"), (0.02, "5%", "passed")]
+)
+def test_parity_gates_by_the_worst_output_at_the_targets_limit_or_the_projects(
+    value: float, limit: str | None, verdict: str
+) -> None:
+    written = parse_limit(limit, "ratio") if limit else None
+    found = gate_parity(written, parity(0.0, value), default=0.01)
+    assert (found.verdict, found.value) == (verdict, value)
+    assert "y1" in found.note
+
+
+@pytest.mark.parametrize(
+    ("shipped", "waiver", "verdict"),
+    [(0.90, "", "passed"), (0.88, "", "failed"), (0.88, "pilot", "waived"), (0.95, "pilot", "passed")],
+)
+def test_accuracy_gates_by_the_drop(shipped: float, waiver: str, verdict: str) -> None:
+    scores = Scores(metric="accuracy", source=0.91, shipped=shipped, samples=100)
+    found = gate_accuracy(parse_limit("1%", "ratio"), scores, waiver=waiver)
+    assert found.verdict == verdict
+    assert found.waiver == (waiver if verdict == "waived" else "")
+
+
+def test_accuracy_without_evaluation_data_says_so_and_does_not_pass() -> None:
+    found = gate_accuracy(parse_limit("1%", "ratio"), None, waiver="")
+    assert (found.verdict, found.value, found.measured) == ("no-data", None, "no data")
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(64_000, "passed"), (64_001, "failed")])
+def test_size_gates_at_the_byte(size: int, verdict: str) -> None:
+    assert gate_size(parse_limit("64 KB", "bytes"), size, waiver="").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("time", "waiver", "verdict"), [(5.0, "", "passed"), (5.1, "", "failed"), (5.1, "x", "waived")]
+)
+def test_latency_gates_by_a_quantile(time: float, waiver: str, verdict: str) -> None:
+    found = gate_latency("latency_p95", parse_limit("5 ms", "ms"), time, waiver=waiver)
+    assert (found.name, found.verdict) == ("latency_p95", verdict)

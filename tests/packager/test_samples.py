@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from manifests.manifest import SignatureSection, TensorSection
+from packager.errors import ConfigError, ConversionError
+from packager.samples import DataFile, DataFiles, generate_samples, read_samples
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from manifests.manifest import DType
+    from packager.samples import Samples
+
+X = np.arange(12, dtype=np.float64).reshape(4, 3)
+LABELS = np.array([0, 1, 1, 0])
+
+
+def signature(*inputs: tuple[str, DType, tuple[int | str, ...]]) -> SignatureSection:
+    return SignatureSection(
+        inputs=tuple(TensorSection(name=name, dtype=dtype, shape=shape) for name, dtype, shape in inputs), outputs=()
+    )
+
+
+ONE = signature(("x", "float32", ("N", 3)))
+
+
+def read(path: Path, takes: SignatureSection = ONE, *, label: str = "y", features: tuple[str, ...] = ()) -> Samples:
+    file = DataFile(field="data.evaluation", path=str(path), digest="")
+    return read_samples(file, DataFiles(evaluation=file, label=label, features=features), takes)
+
+
+def write_table(path: Path) -> Path:
+    columns = {"a": X[:, 0], "y": LABELS, "b": X[:, 1], "c": X[:, 2]}
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table(columns), path)
+    else:
+        rows = zip(*columns.values(), strict=True)
+        path.write_text("\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("name", ["data.csv", "data.parquet"])
+def test_the_columns_of_a_table_are_the_only_input_in_their_order(tmp_path: Path, name: str) -> None:
+    samples = read(write_table(tmp_path / name))
+    np.testing.assert_array_equal(samples.inputs["x"], X.astype(np.float32))
+    assert samples.inputs["x"].dtype == np.float32
+    assert samples.labels is not None
+    assert [int(label) for label in samples.labels] == LABELS.tolist()
+    assert samples.names == {"x": ("a", "b", "c")}
+
+
+def test_features_choose_columns_and_their_order(tmp_path: Path) -> None:
+    samples = read(write_table(tmp_path / "data.csv"), features=("c", "a", "b"))
+    np.testing.assert_array_equal(samples.inputs["x"][0], [2, 0, 1])
+
+
+def test_columns_go_to_the_inputs_of_their_names(tmp_path: Path) -> None:
+    takes = signature(("b", "float32", ("N", 1)), ("a", "int64", ("N",)))
+    samples = read(write_table(tmp_path / "data.csv"), takes)
+    assert samples.inputs["b"].shape == (4, 1)
+    np.testing.assert_array_equal(samples.inputs["a"], [0, 3, 6, 9])
+
+
+@pytest.mark.parametrize("names", [("x",), ("X",), ("images",)])
+def test_an_array_goes_to_the_only_input(tmp_path: Path, names: tuple[str]) -> None:
+    np.savez(tmp_path / "data.npz", **{names[0]: X, "y": LABELS})
+    np.testing.assert_array_equal(read(tmp_path / "data.npz").inputs["x"], X.astype(np.float32))
+
+
+def test_arrays_go_to_the_inputs_of_their_names(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", p=X, q=X[:, :2], other=X)
+    samples = read(tmp_path / "data.npz", signature(("q", "float32", ("N", 2)), ("p", "float32", ("N", 3))), label="")
+    assert list(samples.inputs) == ["q", "p"]
+    assert samples.labels is None
+
+
+def test_samples_take_the_shape_of_the_input(tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", np.arange(64).reshape(4, 16))
+    samples = read(tmp_path / "data.npy", signature(("image", "uint8", ("N", 1, 4, 4))), label="")
+    assert samples.inputs["image"].shape == (4, 1, 4, 4)
+    assert samples.inputs["image"].dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": X}, "no column 'y', the label: expected one of x"),
+        ({"x": X[:, :2], "y": LABELS}, r"expected shape \[N, 3\], got \[4, 2\]"),
+        ({"x": X, "y": LABELS[:3]}, "expected the same number"),
+        ({"x": X[:0], "y": LABELS[:0]}, "at least one"),
+        ({"p": X, "q": X, "y": LABELS}, "can't tell which array is the input 'x'"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused_by_its_field(
+    tmp_path: Path, arrays: dict[str, np.ndarray], message: str
+) -> None:
+    np.savez(tmp_path / "data.npz", **arrays)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read(tmp_path / "data.npz")
+    assert str(caught.value).startswith("'data.evaluation': ")
+
+
+@pytest.mark.parametrize("name", ["data.npz", "data.npy", "data.csv", "data.parquet", "data.xlsx"])
+def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"a,b\n1\n\xff")
+    with pytest.raises(ConfigError, match=r"'data.evaluation'"):
+        read(tmp_path / name)
+
+
+def test_a_pickle_inside_of_an_array_file_is_not_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", np.array([object()]), allow_pickle=True)
+    with pytest.raises(ConfigError, match="can't be read"):
+        read(tmp_path / "data.npy", label="")
+
+
+def test_generated_samples_are_the_same_each_time_and_fit_the_model() -> None:
+    takes = signature(("x", "float32", ("N", 3)), ("n", "int64", ("N", "length")), ("b", "bool", (2, 2)))
+    first, second = generate_samples(takes), generate_samples(takes)
+    assert {name: array.shape[1:] for name, array in first.inputs.items()} == {"x": (3,), "n": (8,), "b": (2,)}
+    assert {name: array.dtype.name for name, array in first.inputs.items()} == {
+        "x": "float32",
+        "n": "int64",
+        "b": "bool",
+    }
+    for name, array in first.inputs.items():
+        np.testing.assert_array_equal(array, second.inputs[name])
+
+
+def test_text_is_not_made_up() -> None:
+    with pytest.raises(ConversionError, match="which is text"):
+        generate_samples(signature(("words", "string", ("N",))))
+
+
+def test_a_key_depends_on_contents_and_columns_and_not_on_places() -> None:
+    def digests(path: str, digest: str, label: str) -> dict[str, object]:
+        return DataFiles(evaluation=DataFile(field="data.evaluation", path=path, digest=digest), label=label).digests()
+
+    assert digests("/a", "1", "y") == digests("/b", "1", "y")
+    assert digests("/a", "1", "y") != digests("/a", "2", "y")
+    assert digests("/a", "1", "y") != digests("/a", "1", "z")
