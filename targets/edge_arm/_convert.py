@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from targets.edge_arm._source import Source
 
 _ENTRY = "model.tflite"
-_MINIMUM = "2.0.0"
+_MINIMUM = "2.0.2"
+"""The oldest release that was seen to load and run every operator case and every scheme."""
 _PARITY = {"none": 1e-4, "float16": 1e-2, "dynamic-int8": 0.1, "int8": 0.1}
 """Default limits of the parity gate, relative to the largest value of an output."""
 _TOLERANCE = {"none": (1e-3, 1e-5), "float16": (1e-2, 1e-3), "dynamic-int8": (0.05, 0.05), "int8": (0.05, 0.05)}

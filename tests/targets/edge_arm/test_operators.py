@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -15,7 +17,6 @@ from targets.edge_arm._source import read_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import onnx
     from numpy.typing import NDArray
@@ -92,3 +93,9 @@ def test_every_operator_case_is_either_right_or_refused_by_name(
 @pytest.mark.parametrize("name", ["Conv", "Gemm", "MatMul", "Softmax", "MaxPool", "BatchNormalization"])
 def test_the_registry_serves_what_small_networks_are_made_of(name: str) -> None:
     assert name in served()
+
+
+def test_the_reference_page_lists_exactly_the_operators_that_the_registry_serves() -> None:
+    page = (Path(__file__).parents[3] / "docs/reference/targets/edge-arm.md").read_text()
+    listed = page.split("The list:")[1].split("Of ONNX's own")[0]
+    assert re.findall(r"`(\w+)`", listed) == list(served())
