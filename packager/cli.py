@@ -63,9 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = make_app()(arguments, prog_name="pack", standalone_mode=False)
-    except SystemExit:
-        # Typer's answer to a closed pipe, and all that it leaves the program for when it is called so.
-        return _PIPE_CLOSED
+    except SystemExit as left:
+        # Typer leaves so when it has completed a word for the shell, and, with 1, when stdout was closed.
+        return _PIPE_CLOSED if left.code else ExitCode.OK
     except KeyboardInterrupt:
         return _interrupted()
     except Exception as error:  # noqa: BLE001 - the outermost loop: whatever was not foreseen is a bug, and said to be one

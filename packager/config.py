@@ -102,7 +102,7 @@ def load_project(folder: Path) -> Project:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
-            "config.missing", f"'{path}' can't be read: {error.strerror}", hint="pack init writes one"
+            "config.missing", f"'{path}' can't be read: {str(error.strerror).lower()}", hint="pack init writes one"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError("config.toml", f"'{path}' is not TOML: {error}") from error

@@ -113,6 +113,13 @@ def test_an_interruption_exits_130(pack: Pack, monkeypatch: pytest.MonkeyPatch) 
     assert pack("targets").code == 130
 
 
+def test_the_shell_completes_commands_and_targets_and_is_told_that_all_is_well() -> None:
+    for words, completed in (("pack pla", "plan"), ("pack --target edg", "edge-arm")):
+        environment = {"_PACK_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        ran = subprocess.run(PACK, capture_output=True, text=True, check=True, env=os.environ | environment)
+        assert ran.stdout.split() == [completed]
+
+
 def test_a_reader_that_leaves_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -81,6 +82,22 @@ def test_pack_builds_signs_and_what_it_prints_can_be_verified(pack: Pack, projec
     assert (ran.document["failures"], ran.document["skipped"]) == ([], [])
     verified = pack("verify", bundle["digest"], "--key", key["public"], "-C", folder, "-o", "json")
     assert verified.document["keys"] == [key["key_id"]]
+
+
+def test_the_reference_shows_the_fields_that_are_printed(pack: Pack, project: Project, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "pack.md").read_text()
+    shown = json.loads(page.partition("```json")[2].partition("```")[0])
+    np.savez(tmp_path / "data.npz", x=np.eye(4, dtype=np.float32), label=[0, 1, 2, 0])
+    data = '[data]\nevaluation = "data.npz"\nlabel = "label"\n[model.task]\nkind = "classification"\n'
+    folder = project(data + '[gates]\nsize = "64 KB"\n[targets.cloud]\n[targets.null]\ngates.size = "1 B"\n')
+    assert fields(pack("-C", folder, "--unsigned", "-k", "-o", "json").document) == fields(shown)
+
+
+def fields(document: object) -> object:
+    """The names in a JSON document; of a list only the first entry counts, and an empty one shows nothing."""
+    if isinstance(document, dict):
+        return {name: fields(value) for name, value in document.items() if name not in {"gates", "notes"}}
+    return fields(document[0]) if isinstance(document, list) and document else None
 
 
 def test_tags_alone_stand_on_stdout_in_the_order_of_pack_toml(pack: Pack, project: Project) -> None:
