@@ -98,14 +98,15 @@ class Workers:
             (folder / _OUT).mkdir()
             job = _Job(kind=kind, order=msgspec.Raw(msgspec.json.encode(order)))
             (folder / _JOB).write_bytes(msgspec.json.encode(job))
-            self._run(kind, folder)
-            yield _read_report(kind, folder, result), folder / _OUT
+            code = self._run(kind, folder)
+            yield _read_report(kind, folder, code, result), folder / _OUT
 
-    def _run(self, kind: Kind, folder: Path) -> None:
+    def _run(self, kind: Kind, folder: Path) -> int:
+        """The worker's exit code; that of a signal is negative."""
         with (folder / _LOG).open("wb") as log:
             process = self._start(folder, log.fileno())
             try:
-                process.wait(self._seconds)
+                return process.wait(self._seconds)
             except subprocess.TimeoutExpired as error:
                 raise ConversionError(
                     "worker.time", f"{kind} took too long: expected at most {self._seconds:g} s", hint=_tail(folder)
@@ -170,21 +171,24 @@ def _problem(exit_code: ExitCode, error: PackError | TargetError | ManifestError
     return _Problem(exit_code=int(exit_code), code=error.code, message=str(error), hint=error.hint)
 
 
-def _read_report(kind: Kind, folder: Path, result: type[_Result]) -> _Result:
+def _read_report(kind: Kind, folder: Path, code: int, result: type[_Result]) -> _Result:
     if (folder / _RESULT).exists():
         return msgspec.json.decode((folder / _RESULT).read_bytes(), type=result)
     if not (folder / _PROBLEM).exists():
-        raise ConversionError("worker.crash", f"{kind} crashed{_last_words(folder)}", hint=_tail(folder))
+        raise ConversionError("worker.crash", f"{kind} crashed{_cause(folder, code)}", hint=_tail(folder))
     problem = msgspec.json.decode((folder / _PROBLEM).read_bytes(), type=_Problem)
     classes = {error.exit_code: error for error in (ConfigError, NetworkError, ToolchainError)}
     error_class = classes.get(ExitCode(problem.exit_code), ConversionError)
     raise error_class(problem.code, problem.message, hint=problem.hint)
 
 
-def _last_words(folder: Path) -> str:
-    """The last line of the log, which is a traceback's message where there is one."""
+def _cause(folder: Path, code: int) -> str:
+    """The signal that ended the worker, and the last line of its log, which is a traceback's message if there is one."""
+    ended = f" by {signal.Signals(-code).name}" if code < 0 else ""
+    if code == -signal.SIGKILL:
+        ended += ", perhaps for want of memory"
     lines = _tail(folder).splitlines()
-    return f": {lines[-1].strip()}" if lines else ""
+    return f"{ended}: {lines[-1].strip()}" if lines else ended
 
 
 def _tail(folder: Path) -> str:

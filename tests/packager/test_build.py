@@ -154,7 +154,7 @@ def test_golden_samples_are_what_the_shipped_file_computes(project: Callable[[st
 @pytest.mark.parametrize(
     ("fault", "code", "words"),
     [
-        ("crash", "worker.crash", "last words"),
+        ("crash", "worker.crash", "crashed by SIGABRT: the converter's last words"),
         ("traceback", "worker.crash", "ZeroDivisionError: the converter divides by nought"),
         ("refuse", "null.refused", "refuses"),
         ("restless", "golden.repeat", "differs from run to run"),
