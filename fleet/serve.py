@@ -44,12 +44,13 @@ async def serve(
     Raises:
         RefusedError: an online key is missing, or the repository is damaged.
         UnreachableError: a port is taken, or the broker does not start.
-        FleetError: no broker is installed.
+        FleetError: no broker is installed, or a server of this workspace runs already.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
+        leave_word = stack.enter_context(workspace.serving())
         keep_fresh(workspace, say, now=clock())
         store = workspace.open_store()
         stack.callback(store.close)
@@ -63,12 +64,11 @@ async def serve(
             pid=os.getpid(),
         )
         app = _make_app(workspace, store)
-        stack.callback(workspace.forget_addresses)
         exchange = Exchange(workspace, store, Ingest(workspace.config.fleet, store, workspace.audit), clock=clock)
 
         async def tell_when_ready() -> None:
             await exchange.connected.wait()
-            workspace.write_addresses(addresses)
+            leave_word(addresses)
             announce(addresses)
 
         jobs = [

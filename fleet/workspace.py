@@ -16,7 +16,7 @@ from manifests.errors import UncheckableError
 from manifests.signing import generate_key, public_pem, read_private_key, write_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from securesystemslib.signer import CryptoSigner
@@ -152,19 +152,37 @@ class Workspace:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def write_addresses(self, addresses: Addresses) -> None:
-        """Leave word where the running server is reached."""
-        write_durably(self.folder / "addresses.json", msgspec.json.encode(addresses))
+    @contextmanager
+    def serving(self) -> Iterator[Callable[[Addresses], None]]:
+        """Keep a second server away; what is yielded leaves word where this one is reached.
 
-    def forget_addresses(self) -> None:
-        """Take that word back."""
-        (self.folder / "addresses.json").unlink(missing_ok=True)
+        Raises:
+            FleetError: a server of this workspace runs already.
+        """
+        path = self.folder / "addresses.json"
+        with (self.folder / ".serving").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise FleetError("fleet.running", f"a server runs already for '{self.folder}'") from error
+            try:
+                yield lambda addresses: write_durably(path, msgspec.json.encode(addresses))
+            finally:
+                path.unlink(missing_ok=True)
 
     def addresses(self) -> Addresses | None:
-        """Where the running server is reached; None: none runs, as far as known."""
+        """Where the running server is reached; None: none runs, or it is not ready."""
+        with (self.folder / ".serving").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return self._read_addresses()
+        return None
+
+    def _read_addresses(self) -> Addresses | None:
         try:
             return msgspec.json.decode((self.folder / "addresses.json").read_bytes(), type=Addresses)
-        except (OSError, msgspec.DecodeError):
+        except FileNotFoundError:
             return None
 
     def _offline(self, role: str) -> CryptoSigner:

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
 STORE = Path(".pack", "store")
 """Where `pack` keeps a project's bundles."""
+_PREFIX = "oci:"
 
 
 def publish(
     bundles: Annotated[
         list[str],
-        typer.Argument(metavar="BUNDLE...", help="References such as digits:3@edge-arm, digests, or PATH#REFERENCE."),
+        typer.Argument(
+            metavar="BUNDLE...", help="References such as digits:3@edge-arm, digests, or oci:PATH:REFERENCE."
+        ),
     ],
     *,
     store: Annotated[
@@ -51,12 +54,22 @@ def publish(
 
 
 def _locate(bundle: str, store: Path | None) -> Address:
+    """Where the bundle stands that ``REFERENCE``, ``oci:PATH:REFERENCE`` or ``oci:PATH`` means."""
     from fleet.publish import Address
     from manifests.layout import Layout
 
-    place, separator, reference = bundle.partition("#")
-    folder = Path(place) if separator else store or _project_store()
-    return Address(Layout.open(folder), reference if separator else bundle)
+    if not bundle.startswith(_PREFIX):
+        return Address(Layout.open(store or _project_store()), bundle)
+    place, _, reference = bundle.removeprefix(_PREFIX).partition(":")
+    layout = Layout.open(Path(place))
+    references = layout.references()
+    if not reference and len(references) != 1:
+        raise FleetError(
+            "publish.reference",
+            f"'{place}' holds {len(references)} bundles: expected one, or a reference",
+            hint=f"it holds: {', '.join(references)}",
+        )
+    return Address(layout, reference or references[0])
 
 
 def _project_store() -> Path:

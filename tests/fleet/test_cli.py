@@ -144,7 +144,7 @@ def test_an_untrusted_bundle_is_a_refusal_with_its_own_exit_code(
     here: Path, make_bundle: MakeBundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     address = make_bundle("3", 3, signers=(generate_key(),))
-    code, out, said = refusal(capsys, "publish", f"{address.layout.folder}#digits:3@cloud")
+    code, out, said = refusal(capsys, "publish", f"oci:{address.layout.folder}:digits:3@cloud")
     assert (code, out, here.is_dir()) == (5, "", True)
     assert "[publish.signature]" in said
 
@@ -159,6 +159,17 @@ def test_publish_takes_references_of_a_store_and_prints_what_was_published(
     )
     assert [one["reference"] for one in published] == ["digits:3@cloud", "digits:3@edge-arm"]
     assert [one["target"] for one in result(capsys, "releases", "digits")] == ["cloud", "edge-arm"]
+
+
+def test_a_store_elsewhere_needs_no_reference_when_it_holds_one_bundle(
+    here: Path, make_bundle: MakeBundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = f"oci:{make_bundle('3', 3).layout.folder}"
+    assert result(capsys, "publish", store, "-w", str(here))[0]["reference"] == "digits:3@cloud"
+    make_bundle("3", 3, target="edge-arm")
+    code, _, said = refusal(capsys, "publish", store)
+    assert code == 2
+    assert "it holds: digits:3@cloud, digits:3@edge-arm" in said
 
 
 def test_assign_checks_that_version_and_device_are_there(

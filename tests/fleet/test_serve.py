@@ -101,10 +101,13 @@ class Server:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(SECONDS)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
+        return self.process.wait(SECONDS)
+
+    def broker(self) -> int:
+        """Process number of its only child."""
+        pid = self.process.pid
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(child)
 
 
 PROGRAM = [sys.executable, "-c", "import sys; from fleet.cli import main; sys.exit(main())"]
@@ -211,9 +214,10 @@ def server(request: pytest.FixtureRequest, workspace: Workspace, tmp_path: Path)
     config = workspace.folder / "fleet.toml"
     config.write_text(config.read_text().replace('engine = "auto"', f'engine = "{request.param}"'))
     started = Server(workspace.folder)
-    yield started
-    if started.process.poll() is None:
-        started.stop()
+    with started.process:
+        yield started
+        if started.process.poll() is None:
+            started.stop()
 
 
 def enroll(workspace: Workspace, folder: Path, name: str) -> Device:
@@ -288,6 +292,30 @@ def test_a_device_is_told_what_to_run_fetches_it_and_is_heard(
     assert workspace.addresses() is None
 
 
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that ended and that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_workspace_has_one_server_and_the_broker_dies_with_it(server: Server, workspace: Workspace) -> None:
+    second = subprocess.run(
+        [*PROGRAM, "serve", "-w", str(workspace.folder)], capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 2
+    assert "runs already" in second.stderr
+    addresses = workspace.addresses()
+    assert addresses is not None
+    assert addresses.pid == server.process.pid
+    broker = server.broker()
+    server.process.kill()
+    server.process.wait()
+    assert workspace.addresses() is None
+    until(lambda: not is_alive(broker), "the broker has died with its server")
+
+
 def test_a_report_with_another_key_is_refused_and_audited(
     server: Server, workspace: Workspace, database: Store, tmp_path: Path
 ) -> None:
@@ -319,8 +347,7 @@ def test_a_broker_that_dies_is_started_again(server: Server, workspace: Workspac
     device = enroll(workspace, tmp_path, "cam-1")
     assert device.get("metadata", "1.root.json") == device.root
     device.close()
-    (child,) = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-    os.kill(int(child), signal.SIGKILL)
+    os.kill(server.broker(), signal.SIGKILL)
 
     def reconnect() -> Device | None:
         try:
