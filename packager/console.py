@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _PIPE_WIDTH = 200
 """Columns of what no terminal shows: wide enough that nothing a script looks for is folded."""
 
+_TERMINAL_WIDTH = 80
+"""Columns of a terminal that does not say how wide it is."""
+
 
 class Output(StrEnum):
     """The forms of a result."""
@@ -166,6 +169,18 @@ def _print(stream: TextIO, parts: Iterable[RenderableType]) -> None:
 
 
 def _labelled(word: str, colour: str, text: str) -> None:
-    first, *others = text.splitlines() or [""]
-    label = f"\x1b[1;{colour}m{word}:\x1b[0m" if has_colour(sys.stderr) else f"{word}:"
-    sys.stderr.write("\n".join([f"{label} {first}", *(f"  {line}" for line in others)]) + "\n")
+    lines = f"{word}: {text}".splitlines()
+    if sys.stderr.isatty():
+        lines = [part for line in lines for part in _wrapped(line)]
+    if has_colour(sys.stderr):
+        lines[0] = f"\x1b[1;{colour}m{word}:\x1b[0m{lines[0].removeprefix(word + ':')}"
+    sys.stderr.write("\n  ".join(lines) + "\n")
+
+
+def _wrapped(line: str) -> list[str]:
+    """The line in pieces that fit the terminal, broken at spaces only, so that a path or a code can be copied whole."""
+    import os
+    import textwrap
+
+    width = (os.get_terminal_size(sys.stderr.fileno()).columns or _TERMINAL_WIDTH) - len("  ")
+    return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]

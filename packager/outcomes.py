@@ -66,7 +66,9 @@ def exit_code(failed: Iterable[Failed]) -> ExitCode:
 
 def _complain(outcome: Failed) -> None:
     if outcome.gates:
-        console.print_aside(_gates(outcome.gates))
+        from rich.text import Text
+
+        console.print_aside(Text(outcome.target, style="bold"), console.indented(_gates(outcome.gates)))
     console.complain(f"{outcome.target}: {outcome.error}", code=outcome.error.code, hint=outcome.error.hint)
 
 

@@ -40,7 +40,7 @@ def pack(  # noqa: PLR0913 - each parameter is an option of the command line
     jobs: Annotated[
         int,
         typer.Option(
-            "--jobs", "-j", min=0, metavar="N", show_default=False, help="Targets built at once. Default: one a CPU."
+            "--jobs", "-j", min=0, metavar="N", show_default=False, help="Targets built at once; 0: one a CPU."
         ),
     ] = 0,
     keep_going: Annotated[
