@@ -36,6 +36,7 @@ class Ingest:
         self._store = store
         self._audit = audit
         self._audited: dict[str, float] = {}
+        self._released: dict[str, tuple[str, str]] = {}  # a release never changes, so it is read once
         self.counts: Counter[str] = Counter()
         """What became of the messages, by a stable name such as ``report.accepted``."""
 
@@ -76,13 +77,19 @@ class Ingest:
 
     def _take_window(self, device: Device, payload: bytes, now: float) -> str:
         window = decode(payload, Window)
-        release = self._store.releases.find(window.bundle)
-        if release is None or (release.model, release.version) != (window.model, window.version):
+        if not self._is_released(window):
             return "refused.unknown-bundle"
         if not _BOOT.fullmatch(window.boot) or window.end < window.start:
             return "refused.window"
-        self._store.devices.note_seen(device.name, now=now)
         return "telemetry.accepted" if self._store.telemetry.add(device.name, window, now=now) else "telemetry.repeated"
+
+    def _is_released(self, window: Window) -> bool:
+        if window.bundle not in self._released:
+            release = self._store.releases.find(window.bundle)
+            if release is None:
+                return False
+            self._released[window.bundle] = (release.model, release.version)
+        return self._released[window.bundle] == (window.model, window.version)
 
     def _take_status(self, device: Device, payload: bytes, now: float) -> str:
         status = decode(payload, Status)

@@ -104,11 +104,6 @@ class Devices:
         with self._database.writing() as connection:
             connection.execute(update(devices).where(devices.c.name == name).values(values))
 
-    def note_seen(self, name: str, *, now: float) -> None:
-        """Remember that something came from the device."""
-        with self._database.writing() as connection:
-            connection.execute(update(devices).where(devices.c.name == name).values(seen=now))
-
 
 def note_inventory(connection: Connection, report: Report, now: float) -> bool:
     """Remember, in this transaction, what a report says of the device itself; False: it is no newer than the last.

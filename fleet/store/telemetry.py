@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import Double, cast, func, insert, select
+from sqlalchemy import Double, cast, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from fleet.store.tables import windows
+from fleet.store.tables import devices, windows
 from wire.messages import Window, decode, encode
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Telemetry:
         """Add a window; False: the device sent it before, so it counts once."""
         try:
             with self._database.writing() as connection:
+                connection.execute(update(devices).where(devices.c.name == device).values(seen=now))
                 connection.execute(
                     insert(windows).values(
                         device=device,

@@ -132,7 +132,7 @@ def test_changes_grow_only_with_what_may_change_an_assignment(store: Store) -> N
     assert counts == sorted(set(counts))
     store.placements.note_report(report(2, targets=("edge-arm", "cloud")), now=2.0)
     store.releases.add(release(), None)
-    store.devices.note_seen("cam", now=9.0)
+    store.telemetry.add("cam", window(1), now=9.0)
     assert store.changes() == counts[-1]
 
 
@@ -190,6 +190,12 @@ def test_a_window_counts_once_however_often_it_comes(
     store.close()
     assert sum(added) == len(kept) == len(set(sent))
     assert {(row.window.boot, row.window.sequence) for row in kept} == set(sent)
+
+
+def test_telemetry_shows_that_a_device_is_there(store: Store) -> None:
+    enroll(store)
+    store.telemetry.add("cam", window(1), now=9.0)
+    assert store.devices.all()[0].seen == 9.0
 
 
 def test_windows_are_chosen_by_time_and_bundle(store: Store) -> None:
