@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from agent.errors import AgentError
 from agent.journal import Journal
 from agent.link import Connected, Delivered, Disconnected, Received
-from agent.mqtt import connect
+from agent.mqtt import client_id, connect
 from agent.reports import Reports
 from agent.slots import Slots
 from agent.spool import Settings, Spool, write_settings
@@ -63,7 +63,9 @@ class Daemon:
         }
         config.state.mkdir(parents=True, exist_ok=True)
         journal = Journal(config.state / "journal.json")
-        self._link: Link = connect(config.broker, config.device, events, will=(self._topics["status"], self._death))
+        self._link: Link = connect(
+            config.broker, client_id(config.device), events, will=(self._topics["status"], self._death)
+        )
         self._link.subscribe(self._topics["desired"])
         self._timers = Timers(time.monotonic)
         self._workers = Processes(events)

@@ -104,15 +104,23 @@ class _Connection:
         self._events.put(Delivered(mid))
 
 
+def client_id(device: str, role: str = "") -> str:
+    """The MQTT client identifier of a device's daemon, or of another program of it.
+
+    NATS takes no dots in one; a device's name has neither ``:`` nor ``=``, so no two devices share one.
+    """
+    return device.replace(".", ":") + (f"={role}" if role else "")
+
+
 def connect(
-    broker: BrokerSection, client_id: str, events: SimpleQueue[object], *, will: tuple[str, bytes] | None = None
+    broker: BrokerSection, identity: str, events: SimpleQueue[object], *, will: tuple[str, bytes] | None = None
 ) -> Link:
     """A connection to the broker, not opened yet. With a will the session outlives the connection.
 
     Raises:
         ConfigError: the password or a certificate can't be read.
     """
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=will is None)
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=identity, clean_session=will is None)
     client.reconnect_delay_set(_FIRST_DELAY, _LONGEST_DELAY)
     client.max_inflight_messages_set(_IN_FLIGHT)
     if broker.username is not None:

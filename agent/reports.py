@@ -55,6 +55,7 @@ class Reports:
         self._sequence = 0
         self._news = False
         self._worker: int | None = None
+        self._signed = False
         self._upto = 0
         self._in_flight: int | None = None
 
@@ -88,6 +89,7 @@ class Reports:
                 for step in steps
             ),
         )
+        self._signed = False
         self._worker = self._workers.start("agent.report", [], msgspec.json.encode(job))
 
     def output(self, output: Output) -> None:
@@ -96,6 +98,7 @@ class Reports:
             return
         line = msgspec.json.decode(output.line, type=AnyLine)
         if isinstance(line, Signed):
+            self._signed = True
             self._in_flight = self._link.publish(self._topic, line.envelope)
         elif isinstance(line, Failed):
             _log.error("report can't be signed: %s: %s", line.fault.code, line.fault.message)
@@ -105,10 +108,12 @@ class Reports:
         if ended.worker != self._worker:
             return
         self._worker = None
-        if self._in_flight is None:
+        if not self._signed:
             _log.error("report was not signed: exit status %d: %s", ended.status, ended.errors)
             self._news = True
             self._timers.set("report", RETRY, self.send)
+        elif self._news:
+            self.changed()
 
     def delivered(self, message: int) -> None:
         """The broker has taken a message over; if it was a report, its steps are told."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from agent.errors import RefusedError, UnreachableError
-from agent.link import Received
+from agent.link import Connected, Disconnected, Received
 from wire.chunks import Answer
 from wire.errors import WireError
 from wire.messages import Data, Get, decode, encode
@@ -58,6 +58,7 @@ class Source:
         self._clock = clock
         self._timeout = timeout
         self._limit = in_flight
+        self._lost = ""
 
     def get(self, kind: Kind, name: str) -> bytes:
         """The content of that name.
@@ -106,10 +107,12 @@ class Source:
         flying.clear()
         for request in silent:
             if request.tries >= TRIES:
+                why = f"; connection: {self._lost}" if self._lost else ""
                 raise UnreachableError(
-                    "source.silent", f"no answer to {TRIES} requests for {kind} '{request.name}'",
-                    hint="is the server running",
-                )  # fmt: skip
+                    "source.silent",
+                    f"no answer to {TRIES} requests for {kind} '{request.name}'{why}",
+                    hint="is the server running, and may this device connect twice",
+                )
             self._ask(kind, request.name, flying, tries=request.tries + 1)
 
     def _receive(self, seconds: float) -> Data | None:
@@ -117,6 +120,8 @@ class Source:
             event = self._link.events.get(timeout=max(0.0, seconds))
         except queue.Empty:
             return None
+        if isinstance(event, Connected | Disconnected):
+            self._lost = event.reason if isinstance(event, Disconnected) else ""
         if not isinstance(event, Received):
             return None
         try:

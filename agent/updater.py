@@ -21,7 +21,7 @@ from agent.download import Progress, fetch_blob, missing_bytes
 from agent.errors import AgentError, RefusedError, UnreachableError
 from agent.inventory import check_compatibility, take_inventory
 from agent.jobs import Done, Failed, Sign, Staged, Verified, Verify, read_job, write_line
-from agent.mqtt import connect
+from agent.mqtt import client_id, connect
 from agent.slots import Content, Slots
 from agent.source import Source
 from agent.trust import Trust, accept_assignment, check_release, keys
@@ -196,7 +196,7 @@ def _run(job: Verify | Fetch) -> AnyLine:
 
 @contextmanager
 def _source(config: AgentConfig) -> Iterator[Source]:
-    link = connect(config.broker, f"{config.device}.updater", SimpleQueue())
+    link = connect(config.broker, client_id(config.device, "updater"), SimpleQueue())
     link.subscribe(device_topic(config.fleet, config.device, "data"))
     link.open()
     try:
