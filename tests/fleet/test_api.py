@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import uvicorn
 from litestar.testing import TestClient
+from sqlalchemy import create_engine
 
 from fleet.api import PAGE_LIMIT, PAGES, create_app
 from fleet.config import ApiTable, FleetConfig
@@ -218,6 +219,14 @@ def test_requests_say_how_their_deliveries_went(client: TestClient[Litestar]) ->
 
 def test_health_says_that_the_database_answers(client: TestClient[Litestar]) -> None:
     assert client.get("/healthz").json() == {"status": "ok", "fleet": "demo"}
+
+
+def test_database_that_fails_is_an_outage_that_says_nothing_of_its_insides(store: Store) -> None:
+    fill(store)
+    store._database._readers = create_engine("sqlite:////nowhere/at/all.db")
+    answer = connect(store).get("/healthz")
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    assert "nowhere" not in answer.text
 
 
 def test_metrics_are_in_the_text_format_with_escaped_labels(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from fleet.config import CommandSink, DriftTable, FleetConfig, WebhookSink
 from fleet.drift import Details
-from fleet.retraining import CloudEvent, drifting_since, look, name_cause
+from fleet.retraining import CloudEvent, drifting_since, look, name_cause, watch_drift
 from fleet.store import Store
 from fleet.store.releases import ReleaseRow
 from manifests.manifest import BaselineSection, FeatureBaseline, PredictionBaseline
@@ -220,6 +221,22 @@ def test_device_that_claims_more_rows_than_a_database_counts_stops_nothing(store
         send(store, float(now), moved=False, rows=2**53 - 2)
     (verdict,) = look(store, CONFIG, now=2000.0)
     assert verdict.rows < 2**63
+
+
+def test_server_that_watches_finds_what_comes_while_it_runs(store: Store) -> None:
+    config = FleetConfig(fleet="demo", drift=DriftTable(interval=0.01, window_rows=400))
+
+    async def serve() -> None:
+        watching = asyncio.create_task(watch_drift(store, config, clock=lambda: 10.0))
+        send(store, 10.0, moved=True)
+        async with asyncio.timeout(20):
+            while not await asyncio.to_thread(store.retraining.requests):
+                assert not watching.done()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    asyncio.run(serve())
+    assert [verdict.verdict for verdict in store.retraining.verdicts()] == ["drifted"]
 
 
 histories = st.lists(
