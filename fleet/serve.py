@@ -169,5 +169,14 @@ def _make_app(workspace: Workspace, store: Store) -> Litestar:
 async def _serve_web(app: Litestar, web: socket.socket) -> None:
     import uvicorn
 
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2))
-    await server.serve(sockets=[web])
+    # The application opens and closes nothing of its own; a lifespan that is cancelled would print a traceback.
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[web]))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        # Cut off in the middle of its own farewell it would print a traceback.
+        server.should_exit = True
+        await serving
+        raise

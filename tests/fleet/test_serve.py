@@ -290,6 +290,7 @@ def test_a_device_is_told_what_to_run_fetches_it_and_is_heard(
     again.close()
     assert server.stop() == 0
     assert workspace.addresses() is None
+    assert "Traceback" not in (workspace.folder / "serve.log").read_text()
 
 
 def is_alive(pid: int) -> bool:
