@@ -99,7 +99,11 @@ RELEASE: dict[str, Any] = {
 MANIFESTS: dict[str, tuple[str, Edit, str]] = {
     "complete": ("", lambda _: None, "Every required section, a baseline and a task."),
     "without-baseline": ("", lambda d: d.pop("baseline"), "A baseline is optional."),
-    "newer-minor": ("", lambda d: d.update(manifest="1.7"), "A newer minor version that says nothing new (SPEC 2.3.3)."),
+    "newer-minor": (
+        "",
+        lambda d: d.update(manifest="1.7"),
+        "A newer minor version that says nothing new (SPEC 2.3.3).",
+    ),
     "newer-minor-says-more_fail": (
         "manifest.newer",
         lambda d: d.update(manifest="1.7", novelty=1),
@@ -170,7 +174,11 @@ RAW_MANIFESTS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
         lambda b: b.replace(b"digits", b"digit\xff", 1),
         "Bytes that are not UTF-8 (SPEC 2.1.5).",
     ),
-    "deep-nesting_fail": ("manifest.format", lambda _: b'{"a":' * 100_000, "Deeper than a parser follows (SPEC 2.1.5)."),
+    "deep-nesting_fail": (
+        "manifest.format",
+        lambda _: b'{"a":' * 100_000,
+        "Deeper than a parser follows (SPEC 2.1.5).",
+    ),
     "empty_fail": ("manifest.format", lambda _: b"", "Nothing."),
 }
 
@@ -192,18 +200,26 @@ RELEASES: dict[str, tuple[str, Edit, str]] = {
 
 CANONICAL: dict[str, tuple[str, str, str]] = {
     "rfc8785-3.2.2": (
-        '{\n  "numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],\n'
-        '  "string": "\\u20ac$\\u000F\\u000aA\'\\u0042\\u0022\\u005c\\\\\\"\\/",\n  "literals": [null, true, false]\n}\n',
-        '{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],'
-        '"string":"€$\\u000f\\nA\'B\\"\\\\\\\\\\"/"}',
+        (
+            '{\n  "numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],\n'
+            '  "string": "\\u20ac$\\u000F\\u000aA\'\\u0042\\u0022\\u005c\\\\\\"\\/",\n  "literals": [null, true, false]\n}\n'
+        ),
+        (
+            '{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],'
+            '"string":"€$\\u000f\\nA\'B\\"\\\\\\\\\\"/"}'
+        ),
         "RFC 8785, section 3.2.2: primitive values.",
     ),
     "rfc8785-3.2.3": (
-        '{"\\u20ac": "Euro Sign", "\\r": "Carriage Return", "\\ufb33": "Hebrew Letter Dalet With Dagesh", "1": "One",'
-        ' "\\ud83d\\ude00": "Emoji: Grinning Face", "\\u0080": "Control",'
-        ' "\\u00f6": "Latin Small Letter O With Diaeresis"}',
-        '{"\\r":"Carriage Return","1":"One","\u0080":"Control","ö":"Latin Small Letter O With Diaeresis",'
-        '"€":"Euro Sign","😀":"Emoji: Grinning Face","\ufb33":"Hebrew Letter Dalet With Dagesh"}',
+        (
+            '{"\\u20ac": "Euro Sign", "\\r": "Carriage Return", "\\ufb33": "Hebrew Letter Dalet With Dagesh", "1": "One",'
+            ' "\\ud83d\\ude00": "Emoji: Grinning Face", "\\u0080": "Control",'
+            ' "\\u00f6": "Latin Small Letter O With Diaeresis"}'
+        ),
+        (
+            '{"\\r":"Carriage Return","1":"One","\u0080":"Control","ö":"Latin Small Letter O With Diaeresis",'
+            '"€":"Euro Sign","😀":"Emoji: Grinning Face","\ufb33":"Hebrew Letter Dalet With Dagesh"}'
+        ),
         "RFC 8785, section 3.2.3: keys are sorted by UTF-16 code units, so the emoji comes before U+FB33.",
     ),
     "unnormalized": ('["A\\u030a"]', '["A\u030a"]', "Unicode is not normalized."),
@@ -319,7 +335,9 @@ def main() -> None:
         files = {"input.json": given.encode()} | ({} if failing else {"output.json": expected.encode()})
         _case("canonical", name, reason, files, expected if failing else "")
     numbers = NUMBERS.replace(" ", "\t").encode()
-    _case("numbers", "rfc8785-appendix-b", "RFC 8785, appendix B: doubles and their text.", {"numbers.tsv": numbers}, "")
+    _case(
+        "numbers", "rfc8785-appendix-b", "RFC 8785, appendix B: doubles and their text.", {"numbers.tsv": numbers}, ""
+    )
     envelope = json.loads(sign(HELLO, HELLO_TYPE, [KEY]))
     for name, (code, edit, reason) in ENVELOPES.items():
         files = {
