@@ -212,7 +212,14 @@ class Model:
             runtime = open_runtime(manifest, opened.files, threads=self._threads)
         except ValueError as error:
             raise AgentError("model.open", str(error)) from error
-        recorder = Recorder(self.name, opened.content.running, manifest, boot=self._boot, clock=time.time)
+        recorder = Recorder(
+            self.name,
+            opened.content.running,
+            manifest.baseline,
+            manifest.model.task,
+            boot=self._boot,
+            clock=time.time,
+        )
         return _Served(opened, manifest, runtime, recorder)
 
     def _watch(self) -> None:

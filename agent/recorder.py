@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from manifests.manifest import FeatureBaseline, Manifest
+    from manifests.manifest import BaselineSection, FeatureBaseline, TaskSection
     from wire.messages import Running
 
 ROWS_KEPT = 256
@@ -97,21 +97,26 @@ class Recorder:
     """
 
     def __init__(
-        self, model: str, running: Running, manifest: Manifest, *, boot: str, clock: Callable[[], float]
+        self,
+        model: str,
+        running: Running,
+        baseline: BaselineSection | None,
+        task: TaskSection,
+        *,
+        boot: str,
+        clock: Callable[[], float],
     ) -> None:
         self._model = model
         self._running = running
         self._boot = boot
         self._clock = clock
         self._lock = threading.Lock()
-        baseline = manifest.baseline
         by_input: dict[str, list[FeatureBaseline]] = {}
         for feature in baseline.features if baseline else ():
             by_input.setdefault(feature.input, []).append(feature)
         self._features = {name: _Features(features) for name, features in by_input.items()}
         self._order = [feature.name for feature in baseline.features] if baseline else []
         predictions = baseline.predictions if baseline else None
-        task = manifest.model.task
         self._output = predictions.output if predictions else task.output if task.kind == "classification" else ""
         self._labels = len(predictions.counts) if predictions else len(task.labels)
         self.calls = 0

@@ -141,7 +141,7 @@ def _close_enough(name: str, got: NDArray[np.generic], want: NDArray[np.generic]
     if np.allclose(measured, due, rtol=golden.rtol, atol=golden.atol, equal_nan=True):
         return
     with np.errstate(invalid="ignore"):
-        worst = np.nanmax(np.abs(measured - due))
+        worst = np.max(np.abs(measured - due))
     raise SelfTestError(
         "self-test.tolerance",
         f"output '{name}' is not as expected: largest difference {worst:.3g}, "
