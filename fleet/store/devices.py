@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from fleet.store.database import Database
     from wire.messages import Report, Status
 
+PAST_BOOTS = 64
+"""Boots of a device whose reports are known to be old."""
+
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
     """One device."""
@@ -42,6 +45,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     inventory: Inventory | None
     report_boot: str
     report_sequence: int
+    past_boots: tuple[str, ...]
+    """Boots before `report_boot`, the newest first, at most `PAST_BOOTS`."""
     accepted: int
     """Sequence of the newest assignment that it accepted."""
 
@@ -73,6 +78,7 @@ class Devices:
             "inventory": None,
             "report_boot": "",
             "report_sequence": 0,
+            "past_boots": (),
             "accepted": 0,
         }
         try:
@@ -108,13 +114,17 @@ class Devices:
 def note_inventory(connection: Connection, report: Report, now: float) -> bool:
     """Remember, in this transaction, what a report says of the device itself; False: it is no newer than the last.
 
-    Of a device that is not enrolled nothing is remembered.
+    A report of a boot that was over is not newer either, so nobody can show an old state by sending it again. Of a
+    device that is not enrolled nothing is remembered.
     """
     row = connection.execute(select(devices).where(devices.c.name == report.device)).one_or_none()
     if row is None:
         return True
-    if row.report_boot == report.boot and report.sequence <= row.report_sequence:
+    if report.boot in row.past_boots or (row.report_boot == report.boot and report.sequence <= row.report_sequence):
         return False
+    past = row.past_boots
+    if row.report_boot not in ("", report.boot):
+        past = (row.report_boot, *past)[:PAST_BOOTS]
     targets = report.inventory.targets or row.targets
     connection.execute(
         update(devices)
@@ -126,6 +136,7 @@ def note_inventory(connection: Connection, report: Report, now: float) -> bool:
             targets=targets,
             report_boot=report.boot,
             report_sequence=report.sequence,
+            past_boots=past,
             accepted=report.assignment,
         )
     )

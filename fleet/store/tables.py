@@ -78,6 +78,7 @@ devices = Table(
     Column("inventory", Encoded(Inventory)),
     Column("report_boot", NAME, nullable=False),
     Column("report_sequence", BigInteger, nullable=False),
+    Column("past_boots", Encoded(tuple[str, ...]), nullable=False),
     Column("accepted", BigInteger, nullable=False),
 )
 

@@ -30,6 +30,7 @@ def device(name: str = "cam", *, targets: tuple[str, ...] = ("cloud",), **labels
         inventory=None,
         report_boot="",
         report_sequence=0,
+        past_boots=(),
         accepted=0,
     )
 

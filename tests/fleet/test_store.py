@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from sqlalchemy import create_engine, text
 
 from fleet.errors import FleetError, UnreachableError
 from fleet.store import Store
+from fleet.store.devices import PAST_BOOTS
 from fleet.store.releases import ReleaseRow
 from fleet.store.retraining import RequestRow, VerdictRow
 from manifests.manifest import BaselineSection, FeatureBaseline
@@ -117,6 +119,18 @@ def test_a_report_that_is_no_newer_changes_nothing(store: Store) -> None:
     device = store.devices.find("cam")
     assert device is not None
     assert (device.seen, device.report_sequence, device.accepted) == (2.0, 2, 3)
+
+
+def test_an_old_report_does_not_come_true_again_after_a_restart(store: Store) -> None:
+    enroll(store)
+    old = report(7, state="failed")
+    assert store.placements.note_report(old, now=2.0)
+    for number in range(PAST_BOOTS):
+        assert store.placements.note_report(msgspec.structs.replace(report(1), boot=f"later-{number}"), now=3.0)
+        assert not store.placements.note_report(old, now=4.0)
+        assert not store.placements.note_report(msgspec.structs.replace(old, sequence=8), now=4.0)
+    (placement,) = store.placements.all()
+    assert placement.state == "committed"
 
 
 def test_changes_grow_only_with_what_may_change_an_assignment(store: Store) -> None:
