@@ -53,6 +53,13 @@ class KeysTable(Table, frozen=True, kw_only=True):
     """Snapshot, timestamp and assigner: the server needs them."""
 
 
+class RetentionTable(Table, frozen=True, kw_only=True):
+    """``[retention]``: how long the database keeps what grows."""
+
+    days: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    """Telemetry windows and steps of updates that are older are deleted."""
+
+
 class DriftTable(Table, frozen=True, kw_only=True):
     """``[drift]``: when a model's inputs count as changed."""
 
@@ -113,6 +120,7 @@ class FleetConfig(Table, frozen=True, kw_only=True):
     broker: BrokerTable = BrokerTable()
     api: ApiTable = ApiTable()
     keys: KeysTable = KeysTable()
+    retention: RetentionTable = RetentionTable()
     drift: DriftTable = DriftTable()
     sinks: tuple[Sink, ...] = ()
 

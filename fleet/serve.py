@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 60.0
 """How often the expiry of the trust metadata is looked at."""
+FORGET_SECONDS = 3600.0
+"""How often old telemetry is deleted."""
 EXPIRY_WARNING = timedelta(days=14)
 """How long before their expiry the offline roles are complained about."""
 
@@ -74,6 +76,7 @@ async def serve(
         jobs = [
             exchange.run(addresses.broker_host, addresses.broker_port, say),
             _refresh(workspace, say, clock),
+            _forget(workspace, store, clock),
             _serve_web(app, web),
             tell_when_ready(),
             *learning_jobs(workspace, store, clock),
@@ -158,6 +161,14 @@ async def _refresh(workspace: Workspace, say: Say, clock: Callable[[], float]) -
             await asyncio.to_thread(keep_fresh, workspace, say, now=clock())
         except FleetError as error:
             say(f"the trust metadata can't be renewed: {error}")
+
+
+async def _forget(workspace: Workspace, store: Store, clock: Callable[[], float]) -> None:
+    seconds = timedelta(days=workspace.config.retention.days).total_seconds()
+    while True:
+        await asyncio.to_thread(store.telemetry.forget, before=clock() - seconds)
+        await asyncio.to_thread(store.placements.forget_steps, before=clock() - seconds)
+        await asyncio.sleep(FORGET_SECONDS)
 
 
 def _make_app(workspace: Workspace, store: Store) -> Litestar:

@@ -117,3 +117,8 @@ class Placements:
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return [StepRow(**row._mapping) for row in rows]  # noqa: SLF001 - likewise
+
+    def forget_steps(self, *, before: float) -> int:
+        """Delete the steps that were received before; how many they were."""
+        with self._database.writing() as connection:
+            return connection.execute(delete(steps).where(steps.c.received < before)).rowcount

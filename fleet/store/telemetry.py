@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import Double, cast, func, insert, select, update
+from sqlalchemy import Double, cast, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from fleet.store.tables import devices, windows
@@ -70,6 +70,11 @@ class Telemetry:
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(windows.c.received, windows.c.sequence)).all()
         return [StoredWindow(device=row.device, received=row.received, window=decode(row.body, Window)) for row in rows]
+
+    def forget(self, *, before: float) -> int:
+        """Delete what was received before; how many windows that were."""
+        with self._database.writing() as connection:
+            return connection.execute(delete(windows).where(windows.c.received < before)).rowcount
 
     def bundles(self, *, since: float = 0.0) -> list[str]:
         """Digests of the bundles that sent something at `since` or later."""

@@ -220,6 +220,17 @@ def test_windows_are_chosen_by_time_and_bundle(store: Store) -> None:
     assert store.telemetry.bundles(since=0) == [BUNDLE]
 
 
+def test_what_is_old_is_forgotten_and_nothing_else(store: Store) -> None:
+    enroll(store)
+    for time in (1.0, 2.0, 3.0):
+        store.telemetry.add("cam", window(int(time)), now=time)
+        store.placements.note_report(report(int(time)), now=time)
+    assert (store.telemetry.forget(before=3.0), store.placements.forget_steps(before=3.0)) == (2, 2)
+    assert [row.received for row in store.telemetry.all()] == [3.0]
+    assert [row.received for row in store.placements.steps()] == [3.0]
+    assert len(store.placements.all()) == 1
+
+
 def test_one_cause_makes_one_request_with_a_delivery_for_each_sink(store: Store) -> None:
     request = RequestRow(cause="c", model="digits", version="1", bundle=BUNDLE, score=0.5, body="{}", created=1.0)
     assert store.retraining.add_request(request, ["command", "webhook"])
