@@ -141,7 +141,7 @@ def look(store: Store, config: FleetConfig, *, now: float) -> list[VerdictRow]:
     baseline is never judged.
     """
     ends = {row.bundle: _read_details(row).end for row in store.retraining.latest_verdicts() if not row.device}
-    active = {placement.active.bundle for placement in store.placements.all() if placement.active}
+    active = {found.active.bundle for found in store.figures.in_use() if found.active}
     found = []
     for bundle in sorted(active):
         after = ends.get(bundle, 0.0)
