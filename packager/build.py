@@ -222,7 +222,7 @@ class _Line:
             tell.cached = found is not None
             made, folder = found or self._steps.run_conversion(step)
         with _told(self._progress, settings.name, "gate"):
-            gates = evaluate_gates(settings.gates, made)
+            gates = evaluate_gates(settings.gates, made, evaluated=self._steps.data.evaluation is not None)
             _refuse_failures(gates)
         with _told(self._progress, settings.name, "bundle"):
             toolchain = {**self._shared.toolchain, **step.toolchain}

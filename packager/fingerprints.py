@@ -24,6 +24,7 @@ _CODE = (
     "packager/measures",
     "packager/samples.py",
     "packager/signatures.py",
+    "packager/sources",
     "manifests/manifest.py",
     "agent/runtimes",
     "targets/_target.py",

@@ -18,6 +18,8 @@ _FACTORS: dict[Unit, dict[str, float]] = {
     "ms": {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3},
 }  # fmt: skip
 _EXAMPLES: dict[Unit, str] = {"ratio": "'1%' or 0.01", "bytes": "'64 KB' or '64 KiB'", "ms": "'5 ms' or '2 s'"}
+_SMALLEST_PERCENTAGE = 1e-3
+"""A smaller ratio is written as a number."""
 _QUANTITY = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([A-Za-zµ%]*)\s*")
 
 
@@ -54,7 +56,7 @@ def parse_limit(written: str | float, unit: Unit) -> Limit:
 def quantity_text(value: float, unit: Unit) -> str:
     """A value as people read it."""
     if unit == "ratio":
-        return f"{value:.3%}" if value >= 1e-3 or value == 0 else f"{value:.2g}"  # noqa: PLR2004 - a thousandth reads as a percentage, less does not
+        return f"{100 * value:.4g}%" if abs(value) >= _SMALLEST_PERCENTAGE or value == 0 else f"{value:.2g}"
     if unit == "ms":
         return f"{value:.3g} ms"
     for suffix, size in (("MB", 1e6), ("KB", 1e3)):

@@ -183,7 +183,7 @@ def _read_report(kind: Kind, folder: Path, code: int, result: type[_Result]) -> 
 
 
 def _cause(folder: Path, code: int) -> str:
-    """The signal that ended the worker, and the last line of its log, which is a traceback's message if there is one."""
+    """The signal that ended the worker, and the last line of its log: a traceback's message if there is one."""
     ended = f" by {signal.Signals(-code).name}" if code < 0 else ""
     if code == -signal.SIGKILL:
         ended += ", perhaps for want of memory"

@@ -11,12 +11,23 @@ if TYPE_CHECKING:
     from packager.quantities import Limit
 
 
-def gate_accuracy(limit: Limit, scores: Scores | None, *, waiver: str) -> GateResult:
-    """The drop from the source model's score to the shipped file's, as an absolute difference."""
+def gate_accuracy(limit: Limit | None, scores: Scores | None, *, waiver: str, evaluated: bool) -> GateResult | None:
+    """The drop from the source model's score to the shipped file's, as an absolute difference.
+
+    Without scores the verdict is ``no-data``, limit or not: a bundle says what was not proven of it. `evaluated` says
+    whether there was evaluation data at all. None: there are scores, and no limit was set.
+    """
     if scores is None:
         return GateResult(
-            name="accuracy", limit=limit.text, value=None, unit="ratio", verdict="no-data", note="no evaluation data"
+            name="accuracy",
+            limit=limit.text if limit else "",
+            value=None,
+            unit="ratio",
+            verdict="no-data",
+            note="no label, or the task is not known" if evaluated else "no evaluation data",
         )
+    if limit is None:
+        return None
     failed = scores.drop > limit.value
     return GateResult(
         name="accuracy",

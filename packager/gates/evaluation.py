@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from packager.jobs.conversion import Conversion
 
 
-def evaluate_gates(gates: Gates, made: Conversion) -> tuple[GateResult, ...]:
-    """Parity, and what the project asks for; nothing is measured here, so a changed limit costs nothing."""
+def evaluate_gates(gates: Gates, made: Conversion, *, evaluated: bool) -> tuple[GateResult, ...]:
+    """Parity, and what the project asks for; nothing is measured here, so a changed limit costs nothing.
+
+    `evaluated` says whether the project has evaluation data.
+    """
     results = [gate_parity(gates.parity, made.parity, default=made.artifact.parity_limit)]
     waivers = gates.waivers
-    if gates.accuracy_drop is not None:
-        results.append(gate_accuracy(gates.accuracy_drop, made.scores, waiver=waivers.get("accuracy", "")))
+    waiver = waivers.get("accuracy", "")
+    accuracy = gate_accuracy(gates.accuracy_drop, made.scores, waiver=waiver, evaluated=evaluated)
+    if accuracy is not None:
+        results.append(accuracy)
     if gates.size is not None:
         results.append(gate_size(gates.size, made.artifact.resources.disk_bytes, waiver=waivers.get("size", "")))
     if gates.latency_p50 is not None:

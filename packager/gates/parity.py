@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from packager.gates import GateResult
-from packager.quantities import parse_limit
+from packager.quantities import Limit, quantity_text
 
 if TYPE_CHECKING:
     from manifests.manifest import ParitySection
-    from packager.quantities import Limit
 
 
 def gate_parity(limit: Limit | None, parity: ParitySection, *, default: float) -> GateResult:
     """The largest relative difference of all outputs; `default` is the target's own limit."""
-    bound = limit or parse_limit(default, "ratio")
+    bound = limit or Limit(quantity_text(default, "ratio"), default, "ratio")
     worst = max(parity.outputs, key=lambda entry: entry.max_relative)
     return GateResult(
         name="parity",

@@ -59,6 +59,7 @@ def read_model(path: Path, options: Options) -> Imported:
 
 
 def _take_in_external_data(model: onnx.ModelProto, path: Path) -> None:
+    import onnx.checker
     import onnx.external_data_helper as external
 
     folder = path.parent.resolve()
@@ -81,15 +82,8 @@ def _take_in_external_data(model: onnx.ModelProto, path: Path) -> None:
     if seen:
         try:
             external.load_external_data_for_model(model, str(folder))
-        except (onnx_validation_error(), ValueError, OSError) as error:
+        except (onnx.checker.ValidationError, ValueError, OSError) as error:
             raise ConversionError("import.external-data", f"external data can't be read: {error}") from error
-
-
-def onnx_validation_error() -> type[Exception]:
-    """What onnx raises on a location that it does not like."""
-    import onnx
-
-    return onnx.checker.ValidationError
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

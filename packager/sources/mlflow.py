@@ -16,7 +16,7 @@ import msgspec
 from manifests.manifest import LineageSection
 from packager.cache import cache_key
 from packager.errors import ConfigError
-from packager.fingerprints import content_digest, versions
+from packager.fingerprints import code_digest, content_digest, versions
 from packager.sources._source import Fetched
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class _Key(msgspec.Struct, frozen=True, kw_only=True):
     order: FetchOrder
     database: dict[str, str]
     distributions: dict[str, str]
+    code: str
 
 
 def matches(reference: str) -> bool:
@@ -62,28 +63,16 @@ def fetch(project: Project, cache: Cache, workers: Workers) -> Fetched:
     """The version's files, kept in the cache, with the lineage of the run that logged it."""
     written = project.model.source
     order = _order(project)
-    found = None
     database = _database(order.registry_uri) | _database(order.tracking_uri)
-    key = cache_key(_Key(order=order, database=database, distributions=versions(DISTRIBUTIONS, extra=EXTRA)))
-    lasting = bool(database) or bool(order.version)
-    if lasting:
-        found = cache.find(key, FetchedVersion)
+    found = cache.find(_key(order, database), FetchedVersion) if database or order.version else None
     cached = found is not None
     if found is None:
         with workers.job("fetch", order, FetchedVersion) as (result, files):
-            # An alias of a server is kept under its version: its files are not stored twice.
-            kept = (
-                key
-                if lasting
-                else cache_key(
-                    _Key(
-                        order=msgspec.structs.replace(order, alias="", version=result.version),
-                        database={},
-                        distributions={},
-                    )
-                )
-            )
-            found = result, cache.keep(kept, result, files)
+            if not database:
+                # An alias of a server is kept under its version: its files are not stored twice.
+                order = msgspec.structs.replace(order, alias="", version=result.version)
+            key = _key(order, database)
+            found = cache.find(key, FetchedVersion) or (result, cache.keep(key, result, files))
     version, folder = found
     path = folder / "model"
     return Fetched(
@@ -94,6 +83,11 @@ def fetch(project: Project, cache: Cache, workers: Workers) -> Fetched:
         lineage=version.lineage,
         cached=cached,
     )
+
+
+def _key(order: FetchOrder, database: dict[str, str]) -> str:
+    distributions = versions(DISTRIBUTIONS, extra=EXTRA)
+    return cache_key(_Key(order=order, database=database, distributions=distributions, code=code_digest()))
 
 
 def _order(project: Project) -> FetchOrder:

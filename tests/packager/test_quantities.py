@@ -36,7 +36,14 @@ def test_what_is_no_quantity_of_that_unit_is_refused(written: str, unit: str) ->
 
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
-    [(0.0125, "ratio", "1.250%"), (4.5e-7, "ratio", "4.5e-07"), (10_910, "bytes", "10.91 KB"), (7.0, "ms", "7 ms")],
+    [
+        (0.0125, "ratio", "1.25%"),
+        (-0.01, "ratio", "-1%"),
+        (0.0, "ratio", "0%"),
+        (4.5e-7, "ratio", "4.5e-07"),
+        (10_910, "bytes", "10.91 KB"),
+        (7.0, "ms", "7 ms"),
+    ],
 )
 def test_a_value_is_shown_as_people_read_it(value: float, unit: str, text: str) -> None:
     assert quantity_text(value, unit) == text

@@ -78,7 +78,11 @@ def test_pack_builds_signs_and_what_it_prints_can_be_verified(pack: Pack, projec
     (bundle,) = ran.document["bundles"]
     assert bundle["reference"] == "small:3@cloud"
     assert bundle["key_id"] == key["key_id"]
-    assert [(gate["name"], gate["verdict"]) for gate in bundle["gates"]] == [("parity", "passed"), ("size", "passed")]
+    assert [(gate["name"], gate["verdict"]) for gate in bundle["gates"]] == [
+        ("parity", "passed"),
+        ("accuracy", "no-data"),
+        ("size", "passed"),
+    ]
     assert (ran.document["failures"], ran.document["skipped"]) == ([], [])
     verified = pack("verify", bundle["digest"], "--key", key["public"], "-C", folder, "-o", "json")
     assert verified.document["keys"] == [key["key_id"]]
@@ -114,7 +118,7 @@ def test_people_see_what_was_measured(pack: Pack, project: Project) -> None:
     assert reference == "small:3@cloud"
     assert digest.startswith("  sha256:")
     assert [row.split()[0] for row in rows] == [
-        "size", "accuracy", "latency", "signed", "built", "gate", "parity"
+        "size", "accuracy", "latency", "signed", "built", "gate", "parity", "accuracy"
     ]  # fmt: skip
     assert "cloud: convert, " in ran.err
 

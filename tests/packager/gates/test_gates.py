@@ -36,14 +36,27 @@ def test_parity_gates_by_the_worst_output_at_the_targets_limit_or_the_projects(
 )
 def test_accuracy_gates_by_the_drop(shipped: float, waiver: str, verdict: str) -> None:
     scores = Scores(metric="accuracy", source=0.91, shipped=shipped, samples=100)
-    found = gate_accuracy(parse_limit("1%", "ratio"), scores, waiver=waiver)
+    found = gate_accuracy(parse_limit("1%", "ratio"), scores, waiver=waiver, evaluated=True)
+    assert found is not None
     assert found.verdict == verdict
     assert found.waiver == (waiver if verdict == "waived" else "")
 
 
-def test_accuracy_without_evaluation_data_says_so_and_does_not_pass() -> None:
-    found = gate_accuracy(parse_limit("1%", "ratio"), None, waiver="")
+@pytest.mark.parametrize(
+    ("limit", "evaluated", "note"),
+    [("1%", False, "no evaluation data"), (None, False, "no evaluation data"), ("1%", True, "no label")],
+)
+def test_accuracy_without_data_says_so_limit_or_not(limit: str | None, note: str, *, evaluated: bool) -> None:
+    written = parse_limit(limit, "ratio") if limit else None
+    found = gate_accuracy(written, None, waiver="", evaluated=evaluated)
+    assert found is not None
     assert (found.verdict, found.value, found.measured) == ("no-data", None, "no data")
+    assert note in found.note
+
+
+def test_accuracy_that_nobody_limits_is_no_gate() -> None:
+    scores = Scores(metric="accuracy", source=0.9, shipped=0.1, samples=10)
+    assert gate_accuracy(None, scores, waiver="", evaluated=True) is None
 
 
 @pytest.mark.parametrize(("size", "verdict"), [(64_000, "passed"), (64_001, "failed")])
