@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 _ENTRY = "model.tflite"
 _MINIMUM = "2.0.2"
 """The oldest release that was seen to load and run every operator case and every scheme."""
-_PARITY = {"none": 1e-4, "float16": 1e-2, "dynamic-int8": 0.1, "int8": 0.1}
-"""Default limits of the parity gate, relative to the largest value of an output."""
+_PARITY = {"none": 1e-4, "float16": 1e-2, "dynamic-int8": 0.1, "int8": 0.25}
+"""Default limits of the parity gate, relative to the largest value of an output; int8 moves scores near a border."""
 _TOLERANCE = {"none": (1e-3, 1e-5), "float16": (1e-2, 1e-3), "dynamic-int8": (0.05, 0.05), "int8": (0.05, 0.05)}
 """What another machine's kernels may differ by from this one's, on the same file: (rtol, atol)."""
 
@@ -56,7 +56,7 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
     if lowered.findings:
         raise _refusal(lowered.findings)
     samples = calibration_samples(lowered.graph, calibration) if options.quantize == "int8" else []
-    data = quantized(lowered.graph.serialize(), options.quantize, samples)
+    data = quantized(lowered.graph, options.quantize, samples)
     path = out / _ENTRY
     path.write_bytes(data)
     _proven(path, lowered)

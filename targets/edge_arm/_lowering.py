@@ -50,9 +50,7 @@ def lower(source: Source) -> Lowered:
 
 
 def _emit(emission: Emission, node: Node, values: dict[str, Value], source: Source) -> dict[str, Value]:
-    if node.domain:
-        raise UnsupportedError(f"operators of the domain '{node.domain}' are not served")
-    emit = emitter(node.operator, node.version)
+    emit = emitter(node.qualified, node.version)
     for name in (*node.inputs, *node.outputs):
         if name and name not in source.types:
             raise UnsupportedError(f"the shape of '{name}' depends on what the model is given")

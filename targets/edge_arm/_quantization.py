@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,15 @@ if TYPE_CHECKING:
 
     from targets._target import Arrays
     from targets.edge_arm import Quantize
-    from targets.edge_arm._graph import Graph
+    from targets.edge_arm._graph import Graph, Operation
 
 SAMPLE_LIMIT = 500
 """Most samples that calibration runs; ranges change little after the first hundreds."""
+
+_PRODUCTS = {"BATCH_MATMUL", "CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
+"""What is worth its int8 arithmetic."""
+_MOVES = {"CONCATENATION", "GATHER", "PAD", "RESHAPE", "SLICE", "STRIDED_SLICE", "TRANSPOSE"}
+"""What computes nothing, and so loses nothing in int8."""
 
 Sample = dict[str, "NDArray[np.generic]"]
 
@@ -62,28 +68,68 @@ def _cut(
     return [array[start * batch : (start + 1) * batch] for start in range(count)]
 
 
-def quantized(data: bytes, scheme: Quantize, samples: list[Sample]) -> bytes:
+def quantized(graph: Graph, scheme: Quantize, samples: list[Sample]) -> bytes:
     """The file under a scheme; its inputs and outputs keep their element types.
 
     Raises:
         TargetError: the quantizer gives up.
     """
+    data = graph.serialize()
     if scheme == "none":
         return data
     from ai_edge_quantizer import quantizer
 
+    recipe = _recipe(scheme, border(graph))
     # Progress bars, and a warning that calibration keeps intermediate tensors, which is what it is for.
     with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):
-        work = quantizer.Quantizer(bytearray(data), _recipe(scheme))
+        work = quantizer.Quantizer(bytearray(data), recipe)
         try:
-            ranges = _ranges(data, scheme, samples) if work.need_calibration else None
+            ranges = _ranges(data, recipe, samples) if work.need_calibration else None
             result = work.quantize(ranges, enable_progress_report=False)
         except (RuntimeError, ValueError) as error:
             raise TargetError("edge-arm.quantize", f"the quantizer refuses the model: {error}") from error
     return bytes(result.quantized_model)
 
 
-def _ranges(data: bytes, scheme: Quantize, samples: list[Sample]) -> dict[str, Any]:
+def border(graph: Graph) -> list[str]:
+    """Names of the results that int8 would spoil for no gain: computed before the first product, or after the last.
+
+    Before it, one input may hold features of very different ranges, that the model itself scales; a single int8 range
+    over all of them loses the small ones. After it come a softmax or the like, whose result goes out as float anyway.
+    """
+    if not any(operation.code in _PRODUCTS for operation in graph.operations):
+        return []
+    computed: set[int] = set()
+    head: list[Operation] = []
+    tail: list[Operation] = []
+    for operation in graph.operations:
+        reads = {id(tensor) for tensor in operation.inputs}
+        if operation.code in _PRODUCTS or reads & computed:
+            computed.update(id(tensor) for tensor in operation.outputs)
+        else:
+            head.append(operation)
+    needed: set[int] = set()
+    for operation in reversed(graph.operations):
+        if operation.code in _PRODUCTS or any(id(tensor) in needed for tensor in operation.outputs):
+            needed.update(id(tensor) for tensor in operation.inputs)
+        else:
+            tail.insert(0, operation)
+    return [*_computing(head[::-1], forward=False), *_computing(tail, forward=True)]
+
+
+def _computing(operations: list[Operation], *, forward: bool) -> list[str]:
+    """Results of the operations that compute, and of the moves between them and the model's inputs or outputs."""
+    touched: set[int] = set()
+    names: list[str] = []
+    for operation in operations:
+        near, far = (operation.inputs, operation.outputs) if forward else (operation.outputs, operation.inputs)
+        if operation.code not in _MOVES or any(id(tensor) in touched for tensor in near):
+            touched.update(id(tensor) for tensor in far)
+            names.extend(tensor.name for tensor in operation.outputs)
+    return names
+
+
+def _ranges(data: bytes, recipe: list[dict[str, Any]], samples: list[Sample]) -> dict[str, Any]:
     """The smallest and the largest that every tensor reached, over all samples.
 
     The quantizer's own `calibrate` averages the samples' extremes, which cuts off what goes beyond the average.
@@ -92,14 +138,14 @@ def _ranges(data: bytes, scheme: Quantize, samples: list[Sample]) -> dict[str, A
     from ai_edge_quantizer.utils import qsv_utils
 
     manager = recipe_manager.RecipeManager()
-    manager.load_quantization_recipe(_recipe(scheme))
+    manager.load_quantization_recipe(recipe)
     work = calibrator.Calibrator(data, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
     work.calibrate({SIGNATURE: samples}, manager)
     found: dict[str, Any] = work.get_model_qsvs()
     return found
 
 
-def _recipe(scheme: Quantize) -> list[dict[str, Any]]:
+def _recipe(scheme: Quantize, kept: list[str]) -> list[dict[str, Any]]:
     from ai_edge_quantizer import qtyping, recipe, recipe_manager
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
@@ -109,8 +155,14 @@ def _recipe(scheme: Quantize) -> list[dict[str, Any]]:
     elif scheme == "int8":
         manager.load_quantization_recipe(recipe.static_wi8_ai8())
         # The whole model but its border: an application's floats go in and come out.
-        for border in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
-            manager.add_quantization_config(regex=".*", operation_name=border, algorithm_key=AlgorithmName.NO_QUANTIZE)
+        for outside in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+            manager.add_quantization_config(regex=".*", operation_name=outside, algorithm_key=AlgorithmName.NO_QUANTIZE)
+        if kept:
+            manager.add_quantization_config(
+                regex="^(?:" + "|".join(re.escape(name) for name in kept) + ");",
+                operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
+                algorithm_key=AlgorithmName.NO_QUANTIZE,
+            )
     else:
         weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
         manager.add_quantization_config(

@@ -119,7 +119,11 @@ def strided(g: Emission, x: Value, ranges: Sequence[range]) -> Value:
 @operator("Gather")
 def gather(g: Emission, node: Node, x: Value, indices: Value) -> Value:
     """The entries of x at the indices along one axis; negative ones count from the end."""
-    axis = x.axis(node.integer("axis", 0))
+    return taken(g, x, indices, x.axis(node.integer("axis", 0)))
+
+
+def taken(g: Emission, x: Value, indices: Value, axis: int) -> Value:
+    """The entries of x at the indices along one axis."""
     places = _from_start(g, indices, x.shape[axis])
     shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
     options = schema.GatherOptionsT(axis=axis)
