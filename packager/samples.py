@@ -83,26 +83,30 @@ class Samples:
         return Samples(inputs, None if self.labels is None else self.labels[chosen], self.names, self.origin)
 
 
-def read_samples(file: DataFile, files: DataFiles, signature: SignatureSection) -> Samples:
+def read_samples(
+    file: DataFile, files: DataFiles, signature: SignatureSection, *, names: tuple[str, ...] = ()
+) -> Samples:
     """The samples in `file`, cast and reshaped to the model's inputs.
 
-    Arrays go to the inputs of their names; the columns of a table, or the only array, go to the only input.
+    Arrays go to the inputs of their names; the columns of a table, or the only array, go to the only input. `names`
+    are the features as the model's framework knows them: where ``[data] features`` says nothing and the table has
+    them all, they are taken in the model's order.
 
     Raises:
         ConfigError: the file can't be read, a column is missing, or it does not fit the model.
     """
     columns, table = _read(file)
     labels = _labels(file, files, columns)
-    chosen = _features(file, files, columns)
+    chosen = _features(file, files, columns, names if table else ())
     if table:
-        inputs, names = _from_table(file, chosen, signature)
+        inputs, called = _from_table(file, chosen, signature)
     else:
-        inputs, names = _from_arrays(file, chosen, signature), {}
+        inputs, called = _from_arrays(file, chosen, signature), {}
     shaped = {entry.name: _shaped(file, inputs[entry.name], entry) for entry in signature.inputs}
     lengths = {len(array) for array in shaped.values()} | ({len(labels)} if labels is not None else set())
     if len(lengths) != 1 or lengths == {0}:
         raise _unfit(file, f"arrays have {sorted(lengths)} samples: expected the same number, at least one")
-    return Samples(shaped, labels, names, "data")
+    return Samples(shaped, labels, called, "data")
 
 
 def generate_samples(signature: SignatureSection) -> Samples:
@@ -209,8 +213,10 @@ def _labels(file: DataFile, files: DataFiles, columns: Columns) -> Array | None:
     return None
 
 
-def _features(file: DataFile, files: DataFiles, columns: Columns) -> Columns:
+def _features(file: DataFile, files: DataFiles, columns: Columns, names: tuple[str, ...]) -> Columns:
     if not files.features:
+        if names and all(name in columns for name in names):
+            return {name: columns[name] for name in names}
         return {name: column for name, column in columns.items() if name != files.label}
     missing = [name for name in files.features if name not in columns]
     if missing:

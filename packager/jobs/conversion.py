@@ -94,13 +94,14 @@ class _Data:
         self.signature = model_signature(onnx.load(source, load_external_data=False))
         self.source = SourceModel(source)
         self._files = order.data
+        self._names = order.names
         self.calibration = self._read(order.data.calibration)
         self.evaluation = self._read(order.data.evaluation)
         self.training = self._read(order.data.training) or self.calibration
         self.tested = self.evaluation or self.calibration or self.training or generate_samples(self.signature)
 
     def _read(self, file: DataFile | None) -> Samples | None:
-        return read_samples(file, self._files, self.signature) if file else None
+        return read_samples(file, self._files, self.signature, names=self._names) if file else None
 
 
 def _prepared(source: Path, target: Target, options: msgspec.Struct, out: Path) -> tuple[Path, tuple[str, ...]]:

@@ -63,7 +63,7 @@ def run(order: Order, out: Path) -> Importation:
         raise ConversionError("import.signature", "the model has no input or no output")
     target = out / MODEL
     target.write_bytes(imported.model.SerializeToString(deterministic=True))
-    samples = _samples(order.data, signature).head(_MOST_SAMPLES)
+    samples = _samples(order.data, signature, imported.names).head(_MOST_SAMPLES)
     worst = _compare(imported, target, samples, signature)
     if worst is not None and worst > importer.TOLERANCE:
         raise ConversionError(
@@ -81,9 +81,9 @@ def run(order: Order, out: Path) -> Importation:
     )
 
 
-def _samples(data: DataFiles, signature: SignatureSection) -> Samples:
+def _samples(data: DataFiles, signature: SignatureSection, names: tuple[str, ...]) -> Samples:
     file = data.evaluation or data.calibration or data.training
-    return read_samples(file, data, signature) if file else generate_samples(signature)
+    return read_samples(file, data, signature, names=names) if file else generate_samples(signature)
 
 
 def _compare(imported: Imported, path: Path, samples: Samples, signature: SignatureSection) -> float | None:

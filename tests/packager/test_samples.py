@@ -30,9 +30,16 @@ def signature(*inputs: tuple[str, DType, tuple[int | str, ...]]) -> SignatureSec
 ONE = signature(("x", "float32", ("N", 3)))
 
 
-def read(path: Path, takes: SignatureSection = ONE, *, label: str = "y", features: tuple[str, ...] = ()) -> Samples:
+def read(
+    path: Path,
+    takes: SignatureSection = ONE,
+    *,
+    label: str = "y",
+    features: tuple[str, ...] = (),
+    names: tuple[str, ...] = (),
+) -> Samples:
     file = DataFile(field="data.evaluation", path=str(path), digest="")
-    return read_samples(file, DataFiles(evaluation=file, label=label, features=features), takes)
+    return read_samples(file, DataFiles(evaluation=file, label=label, features=features), takes, names=names)
 
 
 def write_table(path: Path) -> Path:
@@ -58,6 +65,14 @@ def test_the_columns_of_a_table_are_the_only_input_in_their_order(tmp_path: Path
 def test_features_choose_columns_and_their_order(tmp_path: Path) -> None:
     samples = read(write_table(tmp_path / "data.csv"), features=("c", "a", "b"))
     np.testing.assert_array_equal(samples.inputs["x"][0], [2, 0, 1])
+
+
+def test_columns_are_taken_in_the_models_own_order_where_it_knows_their_names(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "data.csv")
+    np.testing.assert_array_equal(read(table, names=("b", "c", "a")).inputs["x"][0], [1, 2, 0])
+    np.testing.assert_array_equal(read(table, names=("p", "q", "r")).inputs["x"][0], [0, 1, 2])
+    features = read(table, names=("b", "c", "a"), features=("c", "b", "a"))
+    np.testing.assert_array_equal(features.inputs["x"][0], [2, 1, 0])
 
 
 def test_columns_go_to_the_inputs_of_their_names(tmp_path: Path) -> None:

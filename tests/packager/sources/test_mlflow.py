@@ -12,6 +12,7 @@ from packager.config import load_project
 from packager.errors import ConfigError
 from packager.sources.mlflow import matches
 
+pytestmark = pytest.mark.slow
 FAKES = Path(__file__).parents[2] / "fakes" / "plugin"
 REGISTER = """
 import json, os, sys, warnings
