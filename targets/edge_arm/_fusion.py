@@ -58,6 +58,36 @@ def fold_affine(emission: Emission, value: Value, scale: NDArray[Any] | None, sh
     return True
 
 
+def hard_swish_input(product: Tensor, *, scaled: bool) -> Tensor | None:
+    """x, if the tensor is x * relu6(x + 3), or with `scaled` x * (relu6(x + 3) / 6); else None."""
+    operation = product.producer
+    if operation is None or operation.code != "MUL" or operation.options.fusedActivationFunction:
+        return None
+    for x, gate in (operation.inputs, operation.inputs[::-1]):
+        shifted = _factor(gate, "MUL", 1 / 6) if scaled else gate
+        if x is None or shifted is None or shifted.producer is None or x.shape != product.shape:
+            continue
+        is_relu6 = (
+            getattr(shifted.producer.options, "fusedActivationFunction", 0) == schema.ActivationFunctionType.RELU6
+        )
+        if is_relu6 and _factor(shifted, "ADD", 3.0) is x:
+            return x
+    return None
+
+
+def _factor(tensor: Tensor | None, code: str, number: float) -> Tensor | None:
+    """The other operand, if the tensor is one operand and a constant number under the operation."""
+    operation = tensor.producer if tensor is not None else None
+    if operation is None or operation.code != code:
+        return None
+    for operand, constant in (operation.inputs, operation.inputs[::-1]):
+        if constant is None or constant.data is None or constant.data.size != 1:
+            continue
+        if np.isclose(float(constant.data.reshape(-1)[0]), number, rtol=1e-6):
+            return operand
+    return None
+
+
 def _constant(emission: Emission, array: NDArray[Any]) -> Tensor:
     return emission.graph.constant(narrowed(array.astype(np.float32)))
 

@@ -132,12 +132,9 @@ def thresholded_relu(g: Emission, node: Node, x: Value) -> Value:
 @operator("HardSigmoid")
 def hard_sigmoid(g: Emission, node: Node, x: Value) -> Value:
     """Alpha * x + beta between 0 and 1."""
-    line = _line(g, x, node.number("alpha", 0.2), node.number("beta", 0.5))
-    return _minimum(g, _maximum(g, line, 0.0), 1.0)
-
-
-def _line(g: Emission, x: Value, slope: float, shift: float) -> Value:
-    return g.add(g.mul(x, g.scalar(slope, x)), g.scalar(shift, x))
+    slope, shift = 6 * node.number("alpha", 0.2), 6 * node.number("beta", 0.5)
+    line = x if np.isclose(slope, 1, rtol=1e-6) else g.mul(x, g.scalar(slope, x))
+    return g.mul(clipped(g, g.add(line, g.scalar(shift, x)), 0.0, 6.0), g.scalar(1 / 6, x))
 
 
 @operator("HardSwish")

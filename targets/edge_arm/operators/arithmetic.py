@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from targets.edge_arm._fusion import fold_affine
+from targets.edge_arm._fusion import fold_affine, hard_swish_input
 from targets.edge_arm._registry import UnsupportedError, operator
 
 if TYPE_CHECKING:
@@ -60,7 +60,17 @@ def mul(g: Emission, node: Node, left: Value, right: Value) -> Value:
     for value, other in ((left, right), (right, left)):
         if _folds(value, other) and fold_affine(g, value, other.constant, None):
             return value
-    return g.mul(left, right)
+    product = g.mul(left, right)
+    return _hard_swish(g, product, scaled=True) or product
+
+
+def _hard_swish(g: Emission, product: Value, *, scaled: bool) -> Value | None:
+    """TFLite's HARD_SWISH, where a value was computed by its parts."""
+    order, tensor = next(iter(product.forms.items()))
+    x = hard_swish_input(tensor, scaled=scaled)
+    if x is None or x.dtype != np.float32:
+        return None
+    return g.made(g.graph.add("HARD_SWISH", [x], x.shape, x.dtype), product.dtype, order)
 
 
 def _folds(value: Value, other: Value) -> bool:
@@ -75,7 +85,9 @@ def div(g: Emission, node: Node, left: Value, right: Value) -> Value:
     """Left / right; of integers, truncated towards zero."""
     del node
     if left.dtype.kind == "f":
-        return g.div(left, right)
+        sixth = right.constant is not None and right.constant.size == 1 and right.number("divisor") == 6  # noqa: PLR2004 - as in hard swish
+        swish = _hard_swish(g, left, scaled=False) if sixth and left.constant is None else None
+        return swish or g.div(left, right)
     if left.stored != np.int32:
         raise UnsupportedError(f"division of {left.dtype.name} has no kernel")
     return g.div(left, right)

@@ -255,3 +255,26 @@ def test_features_of_different_ranges_that_the_model_scales_itself_survive_int8(
     got = np.array([runner.run({"x": row[None]})["y"] for row in x])
     expected = np.array([reference(model, {"x": row[None]})["y"] for row in x])
     assert np.abs(got - expected).max() / np.abs(expected).max() < 0.03
+
+
+@pytest.mark.parametrize("form", ["divided", "gated"])
+def test_hard_swish_by_its_parts_becomes_one_operation(
+    build: Build, convert: Convert, reference: Reference, form: str
+) -> None:
+    divided = [
+        helper.make_node("Add", ["x", "three"], ["a"]),
+        helper.make_node("Clip", ["a", "zero", "six"], ["c"]),
+        helper.make_node("Mul", ["x", "c"], ["m"]),
+        helper.make_node("Div", ["m", "six"], ["y"]),
+    ]
+    gated = [
+        helper.make_node("HardSigmoid", ["x"], ["h"], alpha=1 / 6, beta=0.5),
+        helper.make_node("Mul", ["x", "h"], ["y"]),
+    ]
+    constants = {"zero": np.float32(0), "three": np.float32(3), "six": np.float32(6)}
+    model = build({"divided": divided, "gated": gated}[form], {"x": [2, 9]}, {"y": [2, 9]}, constants)
+    artifact, folder = convert(target, model)
+    assert artifact.runtime.operators == ("HARD_SWISH",)
+    x = np.linspace(-5, 5, 18, dtype=np.float32).reshape(2, 9)
+    got = target.runner(artifact, folder).run({"x": x})["y"]
+    np.testing.assert_allclose(got, reference(model, {"x": x})["y"], rtol=1e-5, atol=1e-6)
