@@ -7,7 +7,7 @@ SHELL := /bin/sh
 UV := .ci/uv
 PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
-DEBIAN := mosquitto
+DEBIAN := mosquitto chromium
 
 .PHONY: demo test check bench docs environment development
 
@@ -35,7 +35,7 @@ docs: development
 
 # What a user installs; nothing is taken away that `development` brought.
 environment:
-	$(UV) sync --quiet --locked --inexact --no-default-groups $(RUNTIME)
+	$(UV) sync --quiet --locked --inexact --no-default-groups --group examples $(RUNTIME)
 
 development:
 	$(UV) sync --quiet --locked $(RUNTIME) --extra parquet
