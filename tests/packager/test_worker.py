@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from packager.config import worker_environment
 from packager.errors import ConfigError, ConversionError
 from packager.jobs import importation
 from packager.samples import DataFiles
@@ -49,6 +50,25 @@ def test_a_worker_keeps_the_class_and_the_hint_of_an_error(tmp_path: Path) -> No
         workers.job("importation", order, importation.Importation),
     ):
         pass
+
+
+def test_a_file_in_the_users_folder_shadows_no_module_of_a_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "onnx.py").write_text("raise SystemExit('shadowed')")
+    monkeypatch.chdir(tmp_path)
+    with (
+        Workers(tmp_path / "scratch", seconds=60) as workers,
+        pytest.raises(ConversionError, match="FileNotFoundError"),
+        workers.job("importation", ORDER, importation.Importation),
+    ):
+        pass
+
+
+def test_a_worker_is_not_told_of_the_signing_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACK_SIGNING_KEY", "/keys/pack.key")
+    monkeypatch.setenv("PACK_SIGNING_PASSPHRASE", "secret")
+    assert not [name for name in worker_environment() if name.startswith("PACK_SIGNING")]
 
 
 PARENT = """
