@@ -8,7 +8,6 @@ The tracking server or database is MLflow's own setting, MLFLOW_TRACKING_URI. Pr
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 import warnings
 from pathlib import Path
@@ -82,18 +81,21 @@ def spoil(model: Pipeline) -> None:
 
 def register(model: Pipeline, training: Images, evaluation: Images) -> str:
     """Log and register the model in MLflow; its version there is returned."""
-    with mlflow.start_run() as run:
+    with mlflow.start_run():
         mlflow.log_params({"hidden": "64,32", "images": len(training.x)})
         mlflow.log_metric("accuracy", float(model.score(evaluation.x, evaluation.y)))
         for name, part in (("training", training), ("evaluation", evaluation)):
-            mlflow.set_tag(f"dataset.{name}", "sha256:" + hashlib.sha256(part.x.tobytes()).hexdigest())
+            mlflow.log_input(mlflow.data.from_numpy(part.x, targets=part.y, name=name), context=name)
         info = mlflow.sklearn.log_model(
-            model, name="model", registered_model_name=NAME, skops_trusted_types=[OPTIMIZER], pip_requirements=[]
+            model,
+            name="model",
+            registered_model_name=NAME,
+            skops_trusted_types=[OPTIMIZER],
+            pip_requirements=["scikit-learn"],
         )
     version = str(info.registered_model_version)
     client = mlflow.MlflowClient()
     client.set_registered_model_alias(NAME, ALIAS, version)
-    client.set_model_version_tag(NAME, version, "run", run.info.run_id)
     return version
 
 
