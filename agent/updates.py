@@ -39,8 +39,8 @@ INTERRUPTION = 30.0
 """Seconds between two assignments that may interrupt a download: nobody starves it by sending nonsense."""
 HEALTH_PERIOD = 0.5
 """Seconds between two looks at the applications' health."""
-NO_BUNDLE = "sha256:" + "0" * 64
-"""Stands in a step that is about an assignment as a whole."""
+ANY_MODEL, ANY_VERSION, NO_BUNDLE = "assignment", "none", "sha256:" + "0" * 64
+"""Stand in a step that is about an assignment as a whole: what is in it is not to be believed."""
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +95,9 @@ class Updates:
     def resume(self) -> None:
         """Take up what the journal says was under way."""
         for record in list(self._journal.entry.models.values()):
-            self._apply(record.model, resumption(record))
+            event = resumption(record)
+            lost: Literal["self-test", "health"] = "self-test" if record.state == "testing" else "health"
+            self._apply(record.model, event, *([self._step(record.model, lost, event.fault)] if event.fault else []))
         self._reconcile()
 
     def desire(self, envelope: bytes) -> None:
@@ -158,7 +160,14 @@ class Updates:
             failed: Literal["metadata", "assignment"] = "metadata" if answer.outcome == "unreachable" else "assignment"
             if not self._retries.get("verify:"):
                 now = time.time()
-                step = Step(model="", version="", bundle=NO_BUNDLE, step=failed, fault=answer.fault, time=now)
+                step = Step(
+                    model=ANY_MODEL,
+                    version=ANY_VERSION,
+                    bundle=NO_BUNDLE,
+                    step=failed,
+                    fault=answer.fault,
+                    time=now,
+                )
                 self._journal.add(step)
                 self._changed()
             if answer.outcome == "unreachable":
@@ -362,7 +371,7 @@ class Updates:
         subject = self._record(model).next
         return Step(
             model=model,
-            version=subject.version if subject else "",
+            version=subject.version if subject else ANY_VERSION,
             bundle=subject.bundle if subject else NO_BUNDLE,
             step=step,
             fault=fault,

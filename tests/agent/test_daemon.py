@@ -299,9 +299,9 @@ def test_a_forged_assignment_is_told_and_changes_nothing(fleet: Fleet, agent: Ag
     fleet.assign(5, desired)
     fleet.reaches("committed", "1")
     fleet.assign(6, signer="stranger")
-    eventually(lambda: ("", "assignment", "signature.bad") in fleet.told())
+    eventually(lambda: ("none", "assignment", "signature.bad") in fleet.told())
     fleet.assign(4)
-    eventually(lambda: ("", "assignment", "assignment.replayed") in fleet.told())
+    eventually(lambda: ("none", "assignment", "assignment.replayed") in fleet.told())
     assert fleet.state() == ("committed", "1")
 
 

@@ -310,7 +310,7 @@ def test_a_refused_assignment_changes_nothing_and_is_told(tmp_path: Path) -> Non
     device.settle()
     assert device.journal.entry.models == {}
     assert device.journal.entry.sequence == 0
-    assert told(device) == [("", "assignment", "played.fault")]
+    assert told(device) == [("none", "assignment", "played.fault")]
 
 
 def test_the_assignment_that_is_in_force_is_not_verified_again(tmp_path: Path) -> None:
