@@ -5,8 +5,9 @@ MQTT 3.1.1, QoS 1: every broker named in the design carries it.
 
 from __future__ import annotations
 
+import socket
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -17,6 +18,7 @@ from agent.link import Connected, Delivered, Disconnected, Received
 if TYPE_CHECKING:
     from queue import SimpleQueue
 
+    from paho.mqtt.client import SocketLike
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -41,6 +43,7 @@ class _Connection:
         client.on_disconnect = self._disconnected
         client.on_message = self._received
         client.on_publish = self._delivered
+        client.on_socket_open = _send_at_once
 
     @property
     def events(self) -> SimpleQueue[object]:
@@ -110,6 +113,11 @@ def client_id(device: str, role: str = "") -> str:
     NATS takes no dots in one; a device's name has neither ``:`` nor ``=``, so no two devices share one.
     """
     return device.replace(".", ":") + (f"={role}" if role else "")
+
+
+def _send_at_once(_client: paho.Client, _userdata: object, connection: SocketLike) -> None:
+    # A request is small and its answer is waited for; Nagle's algorithm and delayed acknowledgements would add 40 ms.
+    cast("socket.socket", connection).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def connect(

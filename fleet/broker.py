@@ -42,6 +42,7 @@ autosave_interval 60
 max_packet_size 262144
 max_queued_messages 10000
 connection_messages false
+set_tcp_nodelay true
 log_dest stderr
 """
 

@@ -48,9 +48,10 @@ class Exchange:
     async def run(self, host: str, port: int, say: Callable[[str], None]) -> None:
         """Converse until cancelled; a lost connection is made again."""
         filters = [fleet_filter(self._fleet, channel) for channel in ("reported", "telemetry", "status", "get")]
+        identifier = f"packtrain-{self._fleet}".replace(".", "-")  # NATS makes subjects of it, where a dot separates
         while True:
             try:
-                async with connect(host, port, f"packtrain-{self._fleet}", filters) as connection:
+                async with connect(host, port, identifier, filters) as connection:
                     say(f"connected to the broker at {host}:{port}")
                     self.connected.set()
                     await self._converse(connection)

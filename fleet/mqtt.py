@@ -5,6 +5,7 @@ MQTT 3.1.1, QoS 1: every broker named in the design carries it.
 
 from __future__ import annotations
 
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,13 @@ async def connect(host: str, port: int, identifier: str, filters: Sequence[str])
     """
     try:
         async with aiomqtt.Client(
-            host, port, identifier=identifier, clean_session=False, keepalive=KEEPALIVE, timeout=TIMEOUT
+            host,
+            port,
+            identifier=identifier,
+            clean_session=False,
+            keepalive=KEEPALIVE,
+            timeout=TIMEOUT,
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         ) as client:
             for topic in filters:
                 await client.subscribe(topic, qos=1)

@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -135,6 +136,9 @@ class Device(FetcherInterface):
         self.client.on_connect = self._on_connect
         self.client.on_subscribe = lambda *_: self._subscribed.set()
         self.client.on_message = self._on_message
+        self.client.on_socket_open = lambda _client, _userdata, opened: opened.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )
         self.client.connect(settings["broker"]["host"], settings["broker"]["port"], settings["broker"]["keepalive"])
         self.client.loop_start()
         assert self._subscribed.wait(SECONDS)
