@@ -53,7 +53,6 @@ class Spool:
     def __init__(self, state: Path, limit: int) -> None:
         self._folder = state / "spool"
         self._limit = limit
-        self._folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, window: Window) -> None:
         """Add a window, and let the oldest go while there are more bytes than the limit.
@@ -62,6 +61,7 @@ class Spool:
             WireError: the window is larger than a message may be.
         """
         payload = encode(window)
+        self._folder.mkdir(parents=True, exist_ok=True)
         with self._locked():
             name = f"{time.time_ns():020d}-{os.getpid()}.window"
             write_durably(self._folder / name, payload)

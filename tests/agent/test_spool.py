@@ -69,6 +69,8 @@ def test_a_window_larger_than_the_spool_is_kept_alone(tmp_path: Path) -> None:
 
 def test_what_is_no_window_is_thrown_away(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 4096)
+    spool.put(window(0))
+    spool.remove(next((tmp_path / "spool").glob("*.window")))
     (tmp_path / "spool" / "00000000000000000001-1.window").write_bytes(b"nonsense")
     spool.put(window(1))
     found = spool.oldest()
