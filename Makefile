@@ -2,6 +2,7 @@
 # make test    all tests
 # make check   style, types, import contracts, documents
 # make bench   measurements, written to bench/results/
+# make coverage-edge  ONNX's operator cases that edge-arm passes, and every other one with its reason
 # make docs    the documents' blocks, executed
 SHELL := /bin/sh
 UV := .ci/uv
@@ -9,7 +10,7 @@ PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
 DEBIAN := mosquitto chromium
 
-.PHONY: demo test check bench docs environment development
+.PHONY: demo test check bench coverage-edge docs environment development
 
 demo: environment
 	$(PYTHON) examples/digits/demo.py $(ARGS)
@@ -29,6 +30,9 @@ check: development
 
 bench: development
 	$(PYTHON) bench/start.py
+
+coverage-edge: development
+	$(PYTHON) -m bench.coverage_edge $(ARGS)
 
 docs: development
 	$(PYTHON) -m pytest -q tests/docs

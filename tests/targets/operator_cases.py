@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-import pytest
 from onnx import TensorProto, numpy_helper
 
 if TYPE_CHECKING:
@@ -35,17 +34,13 @@ class Case:
     outputs: dict[str, NDArray[np.generic]]
 
 
-@pytest.fixture
 def operator_cases() -> Iterator[Case]:
     """Every case, `frozen` (one live input, the others constants) and `live` (every float input live)."""
-    with warnings.catch_warnings(action="ignore"):  # some of the tests overflow on purpose while they are made
-        yield _operator_cases()
-
-
-def _operator_cases() -> Iterator[Case]:
     from onnx.backend.test.loader import load_model_tests
 
-    for test in load_model_tests(kind="node"):
+    with warnings.catch_warnings(action="ignore"):  # some of the tests overflow on purpose while they are made
+        tests = load_model_tests(kind="node")
+    for test in tests:
         types = [entry.type.tensor_type.elem_type for entry in test.model.graph.input]
         if not _counts(test, types):
             continue
