@@ -47,7 +47,6 @@ def make_app() -> typer.Typer:
         name="pack-fleet",
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback(invoke_without_command=True)(_root)
@@ -78,12 +77,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _root(*, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _root(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> int:
     """Publish signed bundles to a fleet of devices, say what runs where, and hear what the models saw."""
     if version:
         from importlib.metadata import version as version_of
 
         console.print_line(version_of("packtrain"))
+    elif context.invoked_subcommand is None:
+        console.say(context.get_help())
+        return USAGE
+    return OK
 
 
 def _run(arguments: Sequence[str] | None) -> int:

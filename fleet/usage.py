@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typer.exceptions import TyperException
+
+_SUGGESTION = re.compile(r"\. Did you mean .*| \(Possible options: .*\)")
+"""What the parser adds to its messages; here it is the hint."""
 
 
 def explain_usage(error: TyperException) -> tuple[str, str]:
@@ -19,6 +23,7 @@ def explain_usage(error: TyperException) -> tuple[str, str]:
     context = getattr(error, "ctx", None)
     if context is None:
         return message, "pack-fleet --help shows what it takes"
+    message = _SUGGESTION.sub("", message)
     known = [name for entry in context.command.params for name in entry.opts]
     known += getattr(context.command, "commands", {})
     typed = getattr(error, "option_name", "") or message.partition("'")[2].rpartition("'")[0]

@@ -13,7 +13,7 @@ from fleet.console import Output
 
 def make_app() -> typer.Typer:
     """The commands below ``audit``."""
-    app = typer.Typer(help="Show and check who did what when.", rich_markup_mode=None, no_args_is_help=True)
+    app = typer.Typer(help="Show and check who did what when.", rich_markup_mode=None)
     app.command("show")(show)
     app.command("verify")(verify)
     return app

@@ -115,6 +115,12 @@ def test_a_device_may_bring_a_key_of_its_own(
     assert device.public_key == public_pem(key.public_key)
 
 
+def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, said = refusal(capsys)
+    assert (code, out) == (2, "")
+    assert "publish " in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -126,7 +132,9 @@ def test_a_device_may_bring_a_key_of_its_own(
         (("assign", "digits"), "missing --to"),
         (("assign", "digits", "--to", "all"), "no release of 'digits'"),
         (("publish", "digits:3@cloud"), "no bundles here"),
-        (("publsh",), "no such command"),
+        (("publsh",), "error: no such command 'publsh' [usage]\nhint: did you mean 'publish'?\n"),
+        (("assign", "x", "--too", "y"), "error: no such option: --too [usage]\nhint: did you mean '--to'?\n"),
+        (("audit",), "missing command"),
         (("where",), "missing MODEL"),
     ],
 )
