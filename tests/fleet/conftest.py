@@ -77,7 +77,7 @@ def describe(version: str, counter: int, target: str, files: dict[str, bytes]) -
             samples=1,
             inputs="data",
             fidelity="runtime",
-            outputs=(OutputParity(output="y", max_absolute=0.0, max_relative=0.0),),
+            outputs=(OutputParity(output="y", max_absolute=0.0, max_relative=0.0, rms_relative=0.0),),
         ),
         gates=(GateSection(name="parity", limit="1e-4", value=0.0, unit="", verdict="passed"),),
         build=BuildSection(packtrain="0.1.0", toolchain={}, toolchain_digest=DIGEST, options={}),
