@@ -8,7 +8,7 @@ SHELL := /bin/sh
 UV := .ci/uv
 PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
-DEBIAN := mosquitto chromium
+DEBIAN := mosquitto chromium docker-registry
 
 .PHONY: demo test check bench coverage-edge docs environment development
 
@@ -42,4 +42,4 @@ environment:
 	$(UV) sync --quiet --locked --inexact --no-default-groups --group examples $(RUNTIME)
 
 development:
-	$(UV) sync --quiet --locked $(RUNTIME) --extra parquet
+	$(UV) sync --quiet --locked $(RUNTIME) --extra parquet --extra oci --extra https --extra s3 --extra hf
