@@ -1,6 +1,6 @@
 """Train a classifier on the digits, write the data that its gates use, and register it in MLflow.
 
-    python train.py --data data [--camera camera.json] [--spoil]
+    python train.py --data data [--camera camera.json] [--seed 0] [--spoil]
 
 The tracking server or database is MLflow's own setting, MLFLOW_TRACKING_URI. Prints the registered version.
 """
@@ -36,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--camera", type=Path, help="also train on what a camera with these settings sees")
+    parser.add_argument("--seed", type=int, default=0, help="of the network's first weights")
     parser.add_argument("--spoil", action="store_true", help="make a candidate that no integer format can hold")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -43,7 +44,7 @@ def main() -> None:
     logging.getLogger("alembic").setLevel(logging.ERROR)
 
     training, evaluation = images(arguments.camera)
-    model = make_pipeline(MinMaxScaler(), MLPClassifier((64, 32), max_iter=400, random_state=0))
+    model = make_pipeline(MinMaxScaler(), MLPClassifier((64, 32), max_iter=400, random_state=arguments.seed))
     model.fit(training.x, training.y)
     if arguments.spoil:
         spoil(model)
