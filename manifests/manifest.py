@@ -215,6 +215,8 @@ class OutputParity(Section, frozen=True, kw_only=True):
     max_absolute: float
     max_relative: float
     """Largest absolute difference divided by the largest absolute value of the source model's output."""
+    rms_relative: float
+    """Root mean square of the difference divided by that of the source model's output, over all samples."""
 
 
 class ParitySection(Section, frozen=True, kw_only=True):

@@ -100,7 +100,10 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     golden_tolerance: tuple[float, float] = (1e-3, 1e-5)
     """rtol and atol that another machine's run of the same file is expected to keep to."""
     parity_limit: float = 1e-4
-    """Default limit of the parity gate: see `OutputParity.max_relative`."""
+    """Default limit of the parity gate, on what `parity_measure` names."""
+    parity_measure: Literal["max", "rms"] = "max"
+    """What the gate looks at: ``max``, `OutputParity.max_relative`, where every single value must be the source's;
+    ``rms``, `OutputParity.rms_relative`, where values are rounded and one near a border may move far."""
     notes: tuple[str, ...] = ()
     """What the user should know, such as a dtype that was narrowed."""
 

@@ -125,7 +125,8 @@ def _gates(manifest: Manifest) -> Iterable[RenderableType]:
 def _parity(manifest: Manifest) -> Iterable[tuple[str, str]]:
     parity, golden = manifest.parity, manifest.golden
     for entry in parity.outputs:
-        yield entry.output, f"largest difference {entry.max_absolute:.3g}, relative {entry.max_relative:.3g}"
+        relative = f"relative {entry.max_relative:.3g}, of all values {entry.rms_relative:.3g}"
+        yield entry.output, f"largest difference {entry.max_absolute:.3g}, {relative}"
     inputs = "samples of the data" if parity.inputs == "data" else "generated samples"
     runtime = "the device's own runtime" if parity.fidelity == "runtime" else "an emulation of the device's runtime"
     yield "measured", f"on {parity.samples} {inputs}, by {runtime}"

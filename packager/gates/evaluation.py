@@ -20,7 +20,8 @@ def evaluate_gates(gates: Gates, made: Conversion, *, evaluated: bool) -> tuple[
 
     `evaluated` says whether the project has evaluation data.
     """
-    results = [gate_parity(gates.parity, made.parity, default=made.artifact.parity_limit)]
+    artifact = made.artifact
+    results = [gate_parity(gates.parity, made.parity, measure=artifact.parity_measure, default=artifact.parity_limit)]
     waivers = gates.waivers
     waiver = waivers.get("accuracy", "")
     accuracy = gate_accuracy(gates.accuracy_drop, made.scores, waiver=waiver, evaluated=evaluated)

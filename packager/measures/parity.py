@@ -21,7 +21,7 @@ FAR = sys.float_info.max
 def compare_outputs(
     source: Mapping[str, NDArray[np.generic]], shipped: Mapping[str, NDArray[np.generic]]
 ) -> tuple[OutputParity, ...]:
-    """The worst difference of each output of the source model.
+    """The differences of each output of the source model, over all samples.
 
     Raises:
         ConversionError: an output is missing in the shipped file, or has another shape.
@@ -46,16 +46,32 @@ def _difference(name: str, expected: NDArray[np.generic], got: NDArray[np.generi
 
     if expected.dtype.kind in "OU":
         worst = 0.0 if np.array_equal(expected.astype(str), got.astype(str)) else 1.0
-        return OutputParity(output=name, max_absolute=worst, max_relative=worst)
+        return OutputParity(output=name, max_absolute=worst, max_relative=worst, rms_relative=worst)
     theirs, ours = expected.astype(np.float64), got.astype(np.float64)
     same = (theirs == ours) | (np.isnan(theirs) & np.isnan(ours))
     with np.errstate(invalid="ignore"):
         distances = np.where(same, 0.0, np.abs(theirs - ours))
-    worst = float(distances.max(initial=0.0)) if np.isfinite(distances).all() else FAR
-    finite = theirs[np.isfinite(theirs)]
-    largest = float(np.abs(finite).max(initial=0.0))
-    relative = worst / largest if largest > 0 and worst < FAR else worst
-    return OutputParity(output=name, max_absolute=_rounded(worst), max_relative=_rounded(min(relative, FAR)))
+    if not np.isfinite(distances).all():
+        return OutputParity(output=name, max_absolute=FAR, max_relative=FAR, rms_relative=FAR)
+    sizes = np.abs(theirs[np.isfinite(theirs)])
+    worst = float(distances.max(initial=0.0))
+    return OutputParity(
+        output=name,
+        max_absolute=_rounded(worst),
+        max_relative=_ratio(worst, float(sizes.max(initial=0.0))),
+        rms_relative=_ratio(_root_mean_square(distances), _root_mean_square(sizes)),
+    )
+
+
+def _root_mean_square(values: NDArray[np.float64]) -> float:
+    """Scaled by the largest value, whose square may be past a float's range."""
+    largest = float(values.max(initial=0.0))
+    return largest * float(((values / largest) ** 2).mean()) ** 0.5 if largest > 0 else 0.0
+
+
+def _ratio(difference: float, size: float) -> float:
+    """The difference itself where the source's output is nothing but zeros."""
+    return _rounded(min(difference / size, FAR) if size > 0 else difference)
 
 
 def _rounded(value: float) -> float:

@@ -150,7 +150,7 @@ def describe(folder: Path, version: str, batch: int | str, samples: int, target:
             samples=samples,
             inputs="data",
             fidelity="runtime",
-            outputs=(OutputParity(output="scores", max_absolute=0.0, max_relative=0.0),),
+            outputs=(OutputParity(output="scores", max_absolute=0.0, max_relative=0.0, rms_relative=0.0),),
         ),
         gates=(GateSection(name="parity", limit="1e-4", value=0.0, unit="", verdict="passed"),),
         build=BuildSection(packtrain="0.1.0", toolchain={}, toolchain_digest=digest_bytes(b""), options={}),

@@ -76,7 +76,7 @@ def manifest() -> Manifest:
             samples=2,
             inputs="data",
             fidelity="runtime",
-            outputs=(OutputParity(output="scores", max_absolute=1e-7, max_relative=1e-7),),
+            outputs=(OutputParity(output="scores", max_absolute=1e-7, max_relative=1e-7, rms_relative=1e-8),),
         ),
         gates=(GateSection(name="parity", limit="0.0001", value=1e-7, unit="", verdict="passed"),),
         build=BuildSection(

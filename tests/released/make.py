@@ -101,7 +101,7 @@ def describe(folder: Path) -> Manifest:
             samples=3,
             inputs="data",
             fidelity="runtime",
-            outputs=(OutputParity(output="scores", max_absolute=0.0, max_relative=0.0),),
+            outputs=(OutputParity(output="scores", max_absolute=0.0, max_relative=0.0, rms_relative=0.0),),
         ),
         gates=(GateSection(name="parity", limit="0.0001", value=0.0, unit="", verdict="passed"),),
         build=BuildSection(

@@ -72,7 +72,7 @@ MANIFEST: dict[str, Any] = {
         "samples": 2,
         "inputs": "data",
         "fidelity": "runtime",
-        "outputs": [{"output": "scores", "max_absolute": 1e-7, "max_relative": 1e-7}],
+        "outputs": [{"output": "scores", "max_absolute": 1e-7, "max_relative": 1e-7, "rms_relative": 1e-8}],
     },
     "gates": [{"name": "parity", "limit": "0.0001", "value": 1e-7, "unit": "", "verdict": "passed"}],
     "build": {

@@ -11,9 +11,10 @@ from packager.measures.scores import Scores
 from packager.quantities import parse_limit
 
 
-def parity(*values: float) -> ParitySection:
+def parity(*values: tuple[float, float]) -> ParitySection:
     outputs = tuple(
-        OutputParity(output=f"y{index}", max_absolute=value, max_relative=value) for index, value in enumerate(values)
+        OutputParity(output=f"y{index}", max_absolute=largest, max_relative=largest, rms_relative=root_mean_square)
+        for index, (largest, root_mean_square) in enumerate(values)
     )
     return ParitySection(samples=5, inputs="data", fidelity="runtime", outputs=outputs)
 
@@ -25,9 +26,19 @@ def test_parity_gates_by_the_worst_output_at_the_targets_limit_or_the_projects(
     value: float, limit: str | None, verdict: str
 ) -> None:
     written = parse_limit(limit, "ratio") if limit else None
-    found = gate_parity(written, parity(0.0, value), default=0.01)
+    found = gate_parity(written, parity((0.0, 0.0), (value, 0.0)), measure="max", default=0.01)
     assert (found.verdict, found.value) == (verdict, value)
     assert "y1" in found.note
+
+
+def test_parity_is_gated_by_the_measure_that_the_target_declares_and_says_which() -> None:
+    one_far_value, all_a_little_off = (0.5, 0.01), (0.1, 0.09)
+    measured = parity(one_far_value, all_a_little_off)
+    largest = gate_parity(None, measured, measure="max", default=0.05)
+    overall = gate_parity(None, measured, measure="rms", default=0.05)
+    assert (largest.value, overall.value) == (0.5, 0.09)
+    assert "largest difference of output 'y0'" in largest.note
+    assert "root mean square of the differences of output 'y1'" in overall.note
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,15 @@ def test_parity_is_the_largest_difference_relative_to_the_largest_output() -> No
     assert (found.max_absolute, found.max_relative) == (0.5, 0.125)
 
 
+def test_parity_over_all_values_is_their_root_mean_square_relative_to_the_sources() -> None:
+    (found,) = compare_outputs({"y": np.array([3.0, -4.0, 0.0])}, {"y": np.array([3.0, -4.0, 0.5])})
+    assert found.rms_relative == pytest.approx(0.1)
+    (far,) = compare_outputs({"y": np.array([1e200, 1e200])}, {"y": np.array([1e200, 1.1e200])})
+    assert far.rms_relative == pytest.approx(0.1 / np.sqrt(2))
+    (nothing,) = compare_outputs({"y": np.zeros(4)}, {"y": np.array([0, 0, 0, 1.0])})
+    assert nothing.rms_relative == 0.5
+
+
 def test_parity_takes_nan_for_nan_and_nothing_else() -> None:
     nan = np.array([np.nan, 1.0])
     assert compare_outputs({"y": nan}, {"y": nan})[0].max_absolute == 0

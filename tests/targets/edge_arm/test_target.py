@@ -11,6 +11,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from onnx import helper
 
+from manifests.manifest import ParitySection
+from packager.gates.parity import gate_parity
+from packager.measures.parity import compare_outputs
 from targets._target import Target, TargetError
 from targets.edge_arm import target
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from manifests.manifest import OutputParity
     from targets._target import Artifact
 
     Build = Callable[..., onnx.ModelProto]
@@ -40,8 +44,7 @@ def _pictures(model: onnx.ModelProto, count: int) -> NDArray[np.float32]:
     return np.random.default_rng(3).standard_normal((count, *shape[1:])).astype(np.float32)
 
 
-def _worst(artifact: Artifact, folder: Path, model: onnx.ModelProto, reference: Reference) -> float:
-    """The largest difference from the source over the largest value, as the parity gate counts it."""
+def _parity(artifact: Artifact, folder: Path, model: onnx.ModelProto, reference: Reference) -> OutputParity:
     pictures = _pictures(model, 30)
     runner = target.runner(artifact, folder)
     got, expected = [], []
@@ -49,7 +52,8 @@ def _worst(artifact: Artifact, folder: Path, model: onnx.ModelProto, reference: 
         got.append(runner.run({"x": picture[None]})["y"])
         expected.append(reference(model, {"x": picture[None]})["y"])
     runner.close()
-    return np.abs(np.array(got) - np.array(expected)).max() / np.abs(expected).max()
+    (parity,) = compare_outputs({"y": np.array(expected)}, {"y": np.array(got)})
+    return parity
 
 
 def _codes(artifact: Artifact, folder: Path) -> list[str]:
@@ -69,7 +73,16 @@ def test_every_scheme_keeps_to_the_parity_limit_that_it_declares(
     network: onnx.ModelProto, convert: Convert, reference: Reference, scheme: str
 ) -> None:
     artifact, folder = convert(target, network, {"x": _pictures(network, 100)}, quantize=scheme)
-    assert _worst(artifact, folder, network, reference) < artifact.parity_limit
+    parity = _parity(artifact, folder, network, reference)
+    assert (
+        gate_parity(
+            None,
+            ParitySection(samples=30, inputs="generated", fidelity="runtime", outputs=(parity,)),
+            measure=artifact.parity_measure,
+            default=artifact.parity_limit,
+        ).verdict
+        == "passed"
+    )
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
