@@ -9,6 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from targets._target import Finding
 from targets.edge_arm._emission import Emission, Value, stored
+from targets.edge_arm._folding import evaluated, is_random
 from targets.edge_arm._graph import Tensor
 from targets.edge_arm._registry import UnsupportedError, emitter
 
@@ -50,18 +51,21 @@ def lower(source: Source) -> Lowered:
 
 
 def _emit(emission: Emission, node: Node, values: dict[str, Value], source: Source) -> dict[str, Value]:
+    inputs = [values[name] if name else None for name in node.inputs]
+    constants = {name: values[name].constant for name in node.inputs if name}
+    if constants and not is_random(node.operator) and all(array is not None for array in constants.values()):
+        known = {name: array for name, array in constants.items() if array is not None}
+        results = evaluated([node.proto], source.opsets, known, [name for name in node.outputs if name])
+        return {name: emission.constant(array) for name, array in results.items()}
     emit = emitter(node.qualified, node.version)
-    for name in (*node.inputs, *node.outputs):
-        if name and name not in source.types:
-            raise UnsupportedError(f"the shape of '{name}' depends on what the model is given")
-    result = emit(emission, node, *(values[name] if name else None for name in node.inputs))
+    result = emit(emission, node, *inputs)
     outputs = (result,) if isinstance(result, Value) else tuple(result)
     made = {name: value for name, value in zip(node.outputs, outputs, strict=False) if name}
     missing = [name for name in node.outputs if name and name not in made]
     if missing:
         raise UnsupportedError(f"its output '{missing[0]}' can't be computed")
     for name, value in made.items():
-        expected = source.types[name]
+        expected = source.types.get(name, value)
         if (value.shape, value.dtype) != (expected.shape, expected.dtype):
             raise UnsupportedError(
                 f"'{name}' came out as {value.dtype}{list(value.shape)}: "

@@ -9,7 +9,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from targets.edge_arm._control import unrolled
 from targets.edge_arm._definitions import expanded, inferred
+from targets.edge_arm._folding import domain_of, empty, fold, is_empty
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -18,9 +20,8 @@ if TYPE_CHECKING:
 
     from targets.edge_arm._layout import Shape
 
-_RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
-_FOLD_LIMIT = 1 << 24
-"""Elements; a larger result is left to the device, which computes it from something smaller."""
+_IR_VERSION = 4
+"""Before it, every constant was an input as well, and was not looked at to infer shapes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, Any] = field(default_factory=dict)
+    proto: onnx.NodeProto = field(default_factory=onnx.NodeProto)
 
     def integer(self, name: str, default: int) -> int:
         """The attribute, or its default."""
@@ -82,6 +84,7 @@ class Source:
     constants: dict[str, NDArray[np.generic]]
     free: tuple[str, ...]
     """Inputs that have a dimension without a number."""
+    opsets: dict[str, int]
 
 
 def read_source(model: onnx.ModelProto, served: Collection[str]) -> Source:
@@ -94,16 +97,20 @@ def read_source(model: onnx.ModelProto, served: Collection[str]) -> Source:
     """
     private = onnx.ModelProto()
     private.CopyFrom(model)
-    private = expanded(private, served)
+    private.ir_version = max(private.ir_version, _IR_VERSION)
+    opsets = {domain_of(entry.domain): entry.version for entry in private.opset_import}
     while True:
+        private = expanded(private, served)
         types = dict(_types(inferred(private).graph))
-        if not _fold(private, types):
+        folded = fold(private, types)
+        shapes = {tensor.name: tuple(tensor.dims) for tensor in private.graph.initializer}
+        shapes.update({name: kind.shape for name, kind in types.items()})
+        if not unrolled(private, shapes, opsets.get("", 1)) and not folded:
             break
-    opsets = {_domain(entry.domain): entry.version for entry in private.opset_import}
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in private.graph.initializer}
     inputs = tuple(entry.name for entry in private.graph.input if entry.name not in constants)
     types.update({name: Type(array.dtype, array.shape) for name, array in constants.items()})
-    constants.update({name: _empty(types[name]) for name in inputs if _is_empty(types, name)})
+    constants.update({name: empty(types[name]) for name in inputs if is_empty(types, name)})
     return Source(
         nodes=tuple(_node(node, opsets) for node in private.graph.node),
         inputs=inputs,
@@ -111,17 +118,18 @@ def read_source(model: onnx.ModelProto, served: Collection[str]) -> Source:
         types=types,
         constants=constants,
         free=tuple(name for name in inputs if name not in types),
+        opsets=opsets,
     )
 
 
 def _node(node: onnx.NodeProto, opsets: dict[str, int]) -> Node:
-    domain = _domain(node.domain)
+    domain = domain_of(node.domain)
     try:
         version = onnx.defs.get_schema(node.op_type, opsets.get(domain, 1), domain).since_version
     except onnx.defs.SchemaError:
         version = opsets.get(domain, 1)
     attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-    return Node(node.name, node.op_type, domain, version, tuple(node.input), tuple(node.output), attributes)
+    return Node(node.name, node.op_type, domain, version, tuple(node.input), tuple(node.output), attributes, node)
 
 
 def _types(graph: onnx.GraphProto) -> Iterable[tuple[str, Type]]:
@@ -133,95 +141,3 @@ def _types(graph: onnx.GraphProto) -> Iterable[tuple[str, Type]]:
         if all(size.HasField("dim_value") and size.dim_value >= 0 for size in kind.shape.dim):
             dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
             yield entry.name, Type(dtype, tuple(size.dim_value for size in kind.shape.dim))
-
-
-def _fold(model: onnx.ModelProto, types: dict[str, Type]) -> bool:
-    """Replace the nodes that depend on constants alone by their values; says whether there were any."""
-    nodes = list(model.graph.node)
-    known = {tensor.name for tensor in model.graph.initializer}
-    nothing = {entry.name: _empty(types[entry.name]) for entry in model.graph.input if _is_empty(types, entry.name)}
-    known |= set(nothing)
-    folded: list[onnx.NodeProto] = []
-    kept: list[onnx.NodeProto] = []
-    values: dict[str, NDArray[np.generic]] = {}
-    for node in nodes:
-        if all(_is_empty(types, name) for name in node.output if name):
-            values.update({name: _empty(types[name]) for name in node.output if name})
-            known.update(values)
-        elif node.op_type in {"Shape", "Size"} and _domain(node.domain) == "" and node.input[0] in types:
-            values[node.output[0]] = _measured(node, types[node.input[0]].shape)
-            known.add(node.output[0])
-        elif _is_foldable(node, known, types):
-            folded.append(node)
-            known.update(node.output)
-        else:
-            kept.append(node)
-    if len(kept) == len(nodes):
-        return False
-    made = {name for node in folded for name in node.output if name}
-    read = {name for node in kept for name in _reads(node)} | {entry.name for entry in model.graph.output}
-    values.update(_evaluated(model, folded, nothing | values, sorted(made & read)))
-    constants = [numpy_helper.from_array(value, name) for name, value in values.items()]
-    remaining = [node.SerializeToString() for node in kept]
-    del model.graph.node[:]
-    model.graph.node.extend(onnx.NodeProto.FromString(data) for data in remaining)
-    model.graph.initializer.extend(constants)
-    return True
-
-
-def _is_empty(types: dict[str, Type], name: str) -> bool:
-    return name in types and 0 in types[name].shape
-
-
-def _empty(kind: Type) -> NDArray[np.generic]:
-    return np.zeros(kind.shape, kind.dtype)
-
-
-def _is_foldable(node: onnx.NodeProto, known: set[str], types: dict[str, Type]) -> bool:
-    if node.op_type in _RANDOM or any(entry.HasField("g") or entry.graphs for entry in node.attribute):
-        return False
-    if not all(name in known for name in node.input if name):
-        return False
-    return all(np.prod(types[name].shape) <= _FOLD_LIMIT for name in node.output if name in types)
-
-
-def _measured(node: onnx.NodeProto, shape: Shape) -> NDArray[np.generic]:
-    if node.op_type == "Size":
-        return np.array(np.prod(shape), np.int64)
-    bounds = {entry.name: entry.i for entry in node.attribute}
-    return np.array(shape[bounds.get("start", 0) : bounds.get("end", len(shape))], np.int64)
-
-
-def _reads(node: onnx.NodeProto) -> Iterable[str]:
-    yield from node.input
-    for entry in node.attribute:
-        for graph in (*([entry.g] if entry.HasField("g") else []), *entry.graphs):
-            for inner in graph.node:
-                yield from _reads(inner)
-            yield from (output.name for output in graph.output)
-
-
-def _evaluated(
-    model: onnx.ModelProto, nodes: list[onnx.NodeProto], values: dict[str, NDArray[np.generic]], names: list[str]
-) -> dict[str, NDArray[np.generic]]:
-    """What the nodes compute, by onnx's own reference implementation."""
-    from onnx.reference import ReferenceEvaluator
-
-    if not names:
-        return {}
-    read = {name for node in nodes for name in node.input}
-    graph = onnx.helper.make_graph(
-        nodes,
-        "constants",
-        [],
-        [onnx.helper.make_empty_tensor_value_info(name) for name in names],
-        [tensor for tensor in model.graph.initializer if tensor.name in read]
-        + [numpy_helper.from_array(value, name) for name, value in values.items() if name in read],
-    )
-    part = onnx.helper.make_model(graph, opset_imports=list(model.opset_import), functions=list(model.functions))
-    results = ReferenceEvaluator(part).run(names, {})
-    return {name: np.asarray(result) for name, result in zip(names, results, strict=True)}
-
-
-def _domain(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain

@@ -23,6 +23,13 @@ def identity(g: Emission, node: Node, x: Value) -> Value:
     return x
 
 
+@operator("Dropout", since=7, until=11)
+def dropout_in_use(g: Emission, node: Node, x: Value) -> tuple[Value, ...]:
+    """x, and a mask of ones."""
+    del node
+    return x, g.constant(np.ones(x.shape, bool))
+
+
 @operator("Dropout", since=12)
 def dropout(
     g: Emission, node: Node, x: Value, ratio: Value | None = None, training: Value | None = None
@@ -54,19 +61,18 @@ def flatten(g: Emission, node: Node, x: Value) -> Value:
     return g.reshape(x, (int(np.prod(x.shape[:axis])), int(np.prod(x.shape[axis:]))))
 
 
-@operator("Squeeze", since=13)
+@operator("Squeeze")
 def squeeze(g: Emission, node: Node, x: Value, axes: Value | None = None) -> Value:
     """X without axes of size 1: those named, or all."""
-    del node
-    gone = {x.axis(axis) for axis in axes.integers("axes")} if axes else {a for a, n in enumerate(x.shape) if n == 1}
+    named = axes.integers("axes") if axes else node.integers("axes")
+    gone = {x.axis(axis) for axis in named} or {axis for axis, size in enumerate(x.shape) if size == 1}
     return g.reshape(x, [size for axis, size in enumerate(x.shape) if axis not in gone])
 
 
-@operator("Unsqueeze", since=13)
-def unsqueeze(g: Emission, node: Node, x: Value, axes: Value) -> Value:
+@operator("Unsqueeze")
+def unsqueeze(g: Emission, node: Node, x: Value, axes: Value | None = None) -> Value:
     """X with axes of size 1 put in."""
-    del node
-    wanted = axes.integers("axes")
+    wanted = axes.integers("axes") if axes else node.integers("axes")
     rank = x.rank + len(wanted)
     new = {axis + rank if axis < 0 else axis for axis in wanted}
     sizes = iter(x.shape)
@@ -157,10 +163,22 @@ def space_to_depth(g: Emission, node: Node, x: Value) -> Value:
     return g.reshape(moved, (batch, channels * block**2, height // block, width // block))
 
 
-@operator("Range", since=11)
 @operator("Shape")
+def shape_(g: Emission, node: Node, x: Value) -> Value:
+    """The sizes of the axes from one to another."""
+    sizes = x.shape[node.integer("start", 0) : node.integer("end", x.rank)]
+    return g.constant(np.array(sizes, np.int64))
+
+
 @operator("Size")
-def folded(g: Emission, node: Node, *inputs: Value) -> Value:
-    """Nothing: of known shapes and bounds these are constants before anything is emitted."""
-    del g, inputs
-    raise UnsupportedError(f"what {node.operator} gives depends on what the model is given")
+def size(g: Emission, node: Node, x: Value) -> Value:
+    """How many elements."""
+    del node
+    return g.constant(np.array(np.prod(x.shape), np.int64))
+
+
+@operator("Range", since=11)
+def range_(g: Emission, node: Node, *bounds: Value) -> Value:
+    """Nothing: of constant bounds it is a constant before anything is emitted."""
+    del g, node, bounds
+    raise UnsupportedError("how long it is depends on what the model is given")

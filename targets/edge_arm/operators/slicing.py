@@ -36,13 +36,14 @@ def concat(g: Emission, node: Node, *values: Value) -> Value:
     return g.made(result, values[0].dtype, order)
 
 
-@operator("Split", since=13)
+@operator("Split", since=2)
 def split(g: Emission, node: Node, x: Value, sizes: Value | None = None) -> list[Value]:
     """Consecutive parts along an axis, of the sizes given or as even as can be."""
     axis = x.axis(node.integer("axis", 0))
     count = len(node.outputs)
-    if sizes is not None:
-        parts = list(sizes.integers("split"))
+    given = sizes.integers("split") if sizes is not None else node.integers("split")
+    if given:
+        parts = list(given)
     else:
         each = -(-x.shape[axis] // count)
         parts = [each] * (count - 1) + [x.shape[axis] - each * (count - 1)]
