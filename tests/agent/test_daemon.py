@@ -265,7 +265,9 @@ def test_a_daemon_loads_nothing_heavy_and_survives_kills_at_any_moment(fleet: Fl
         agent.start()
         pause.wait(delay)
         agent.stop(signal.SIGKILL)
+    agent.log.write_bytes(b"")
     agent.start()
+    eventually(lambda: "connected to" in agent.log.read_text())
     fleet.reaches("committed", "1")
     assert agent.process is not None
     mapped = Path(f"/proc/{agent.process.pid}/maps").read_text()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -204,6 +204,7 @@ EDGES = (-1.0, 0.0, 0.5, 2.0)
 VALUES = st.one_of(st.floats(width=32, allow_nan=True), st.sampled_from(EDGES))
 
 
+@settings(deadline=None)  # a timing is never asserted
 @given(table=arrays.arrays(np.float32, st.tuples(st.integers(0, 600), st.just(3)), elements=VALUES))
 def test_counts_in_bins_are_those_of_the_definition(table: Any) -> None:  # noqa: ANN401 - a numpy array
     features = (
