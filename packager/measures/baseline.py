@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from packager.samples import Samples
 
 BINS = 10
+_CONSTANT_MARGIN = 1e-3
+"""How far from a constant feature's value, relative to it and at least absolutely, another value is still the same."""
 MOST_FEATURES = 256
 """Of more features, that many are described, spread evenly: a bundle's manifest and a telemetry window stay small."""
 
@@ -58,12 +60,32 @@ def _feature(values: NDArray[np.generic], name: str, source: str, index: int) ->
     finite = numbers[np.isfinite(numbers)]
     if not len(finite):
         return None
-    quantiles = np.quantile(finite, np.arange(1, BINS) / BINS, method="inverted_cdf")
-    edges = np.unique(quantiles)
+    edges = _edges(finite)
     counts = np.bincount(np.searchsorted(edges, finite, side="left"), minlength=len(edges) + 1)
     return FeatureBaseline(
         name=name, input=source, index=index, edges=tuple(edges.tolist()), counts=tuple(counts.tolist())
     )
+
+
+def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Deciles, each moved up into the middle of the gap to the next value.
+
+    On a value, rounding to float32 or the slightest noise would move half of a discrete feature's rows into the next
+    bin. The largest value has no next: its bin reaches as far above as the gap below. A constant gets a bin of its own.
+    """
+    import numpy as np
+
+    distinct = np.unique(values)
+    if len(distinct) == 1:
+        margin = max(abs(distinct[0]) * _CONSTANT_MARGIN, _CONSTANT_MARGIN)
+        return np.array([distinct[0] - margin, distinct[0] + margin])
+    quantiles = np.unique(np.quantile(values, np.arange(1, BINS) / BINS, method="inverted_cdf"))
+    with np.errstate(over="ignore"):
+        following = np.append(distinct, distinct[-1] + (distinct[-1] - distinct[-2]))
+    above = following[np.searchsorted(distinct, quantiles, side="right")]
+    # Halves first: the sum of two finite numbers may be infinite.
+    edges = np.unique(quantiles / 2 + above / 2)
+    return edges[np.isfinite(edges)]
 
 
 def _name(samples: Samples, name: str, index: int) -> str:

@@ -152,11 +152,41 @@ def test_a_baseline_counts_every_sample_in_bins_of_about_equal_share() -> None:
     height, constant, flag = baseline.features
     assert height.name == "height"
     assert height.counts == (100,) * 10
-    assert (constant.edges, constant.counts) == ((7.0,), (1000, 0))
-    assert flag.edges == (0.0, 1.0)
+    assert constant.edges == pytest.approx((6.993, 7.007))
+    assert constant.counts == (0, 1000, 0)
+    assert flag.edges == (0.5, 1.5)
     assert flag.counts == (int((x[:, 2] == 0).sum()), int((x[:, 2] == 1).sum()), 0)
     assert baseline.predictions is not None
     assert baseline.predictions.counts == (int(x[:, 2].sum()), 1000 - int(x[:, 2].sum()))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(0).integers(0, 17, 500).astype(float),
+        np.random.default_rng(0).choice([0.1, 0.2, 0.3, 0.7], 500),
+        np.full(500, 16.0),
+        np.zeros(500),
+    ],
+    ids=["whole-numbers", "fractions", "constant", "zero"],
+)
+def test_rounding_and_tiny_noise_move_no_discrete_value_into_another_bin(values: np.ndarray) -> None:
+    samples = Samples({"x": values.reshape(-1, 1)}, None, {}, "data")
+    (feature,) = describe_training(samples, {}, TaskSection()).features
+    noise = np.random.default_rng(1).uniform(-9e-4, 9e-4, len(values))
+    for seen in (values.astype(np.float32).astype(float), values + noise):
+        counts = np.bincount(np.searchsorted(feature.edges, seen, side="left"), minlength=len(feature.counts))
+        assert tuple(counts) == feature.counts
+    moved = np.bincount(np.searchsorted(feature.edges, values + 20, side="left"), minlength=len(feature.counts))
+    assert tuple(moved) != feature.counts
+
+
+def test_edges_rise_and_are_finite_however_large_the_values() -> None:
+    values = np.array([-1.7e308, 0.0, 5e-324, 1.7e308])
+    (feature,) = describe_training(Samples({"x": values.reshape(-1, 1)}, None, {}, "data"), {}, TaskSection()).features
+    assert np.isfinite(feature.edges).all()
+    assert (np.diff(feature.edges) > 0).all()
+    assert sum(feature.counts) == 4
 
 
 def test_a_baseline_describes_at_most_so_many_features() -> None:
