@@ -156,16 +156,19 @@ class Agent:
     """A `pack-agent run` process."""
 
     def __init__(self, config: AgentConfig, port: int, health: str) -> None:
-        folder = config.state.parent
-        self.path = folder / "agent.toml"
+        self.path = config.state.parent / "agent.toml"
+        self.state = config.state
+        self.log = config.state.parent / "agent.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.move(port, health)
+
+    def move(self, port: int, health: str) -> None:
+        """Write another configuration."""
         self.path.write_text(
             'device = "camera-1"\nfleet = "demo"\nstate = "state"\ntargets = ["cloud"]\nkey = "device.key"\n'
             f'root = "root.json"\n[broker]\nhost = "127.0.0.1"\nport = {port}\n[health]\n{health}\n'
             "[telemetry]\ninterval = 0.5\n"
         )
-        self.state = config.state
-        self.log = folder / "agent.log"
-        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
@@ -312,11 +315,10 @@ def test_what_happens_while_the_broker_is_away_is_told_when_it_is_back(
     fleet: Fleet,
     agent: Agent,
     tmp_path: Path,
-    config: AgentConfig,
     server: Any,  # noqa: ANN401 - the fake of the conftest
 ) -> None:
     port = free_port()
-    agent = Agent(config, port, 'policy = "self-test"')
+    agent.move(port, 'policy = "self-test"')
     with broker("mosquitto", tmp_path / "second", port):
         second = Fleet(server, port)
         second.key = fleet.key
