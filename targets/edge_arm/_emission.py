@@ -257,14 +257,20 @@ class Emission:
 
     def add(self, left: Value, right: Value) -> Value:
         """Left + right."""
+        if left.constant is not None and right.constant is not None:
+            return self.constant(left.constant + right.constant)
         return self.elementwise("ADD", left, right, options=schema.AddOptionsT())
 
     def sub(self, left: Value, right: Value) -> Value:
         """Left - right."""
+        if left.constant is not None and right.constant is not None:
+            return self.constant(left.constant - right.constant)
         return self.elementwise("SUB", left, right, options=schema.SubOptionsT())
 
     def mul(self, left: Value, right: Value) -> Value:
         """Left * right."""
+        if left.constant is not None and right.constant is not None:
+            return self.constant(left.constant * right.constant)
         return self.elementwise("MUL", left, right, options=schema.MulOptionsT())
 
     def div(self, left: Value, right: Value) -> Value:

@@ -1,14 +1,10 @@
-"""A TFLite model under construction, and its bytes.
-
-Schema: tensorflow/compiler/mlir/lite/schema/schema.fbs, as `ai_edge_litert.schema_py_generated` ships it.
-"""
+"""A TFLite model under construction."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -20,14 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from targets.edge_arm._layout import Order, Shape
-
-SIGNATURE = "serving_default"
-_FILE_VERSION = 3
-_FILE_IDENTIFIER = b"TFL3"
-_ALIGNMENT = 16
-"""What the schema's ``force_align`` asks of a buffer's data."""
-_LAST_OLD_CODE = 127
-"""Operator codes above it don't fit the schema's first, one-byte field."""
 
 
 @dataclass(eq=False, slots=True)
@@ -51,9 +39,11 @@ class Operation:
     outputs: list[Tensor]
     options: Any = None
     version: int = 1
+    graphs: tuple[Graph, ...] = ()
+    """What it calls: a WHILE its condition and its body, an IF its two branches."""
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Graph:
     """Operations in the order of execution, with the model's inputs and outputs by the source's names."""
 
@@ -76,9 +66,10 @@ class Graph:
         outputs: Sequence[Tensor],
         options: object = None,
         version: int = 1,
+        graphs: tuple[Graph, ...] = (),
     ) -> None:
         """Append an operation that writes `outputs`."""
-        operation = Operation(code, list(inputs), list(outputs), options, version)
+        operation = Operation(code, list(inputs), list(outputs), options, version, graphs)
         for tensor in operation.inputs:
             if tensor is not None:
                 tensor.readers += 1
@@ -147,115 +138,6 @@ class Graph:
             for tensor in (*operation.inputs, *operation.outputs):
                 if tensor is not None:
                     found.setdefault(id(tensor), tensor)
+        for tensor in self.outputs.values():
+            found.setdefault(id(tensor), tensor)
         return list(found.values())
-
-    def serialize(self) -> bytes:
-        """The file; the same graph gives the same bytes."""
-        self.prune()
-        tensors = self.tensors()
-        _name(tensors, self)
-        index = {id(tensor): position for position, tensor in enumerate(tensors)}
-        codes: dict[tuple[str, int], int] = {}
-        for operation in self.operations:
-            codes.setdefault((operation.code, operation.version), len(codes))
-        buffers = _Buffers()
-        subgraph = schema.SubGraphT(
-            tensors=[_tensor(tensor, buffers) for tensor in tensors],
-            inputs=[index[id(tensor)] for tensor in self.inputs.values()],
-            outputs=[index[id(tensor)] for tensor in self.outputs.values()],
-            operators=[_operator(operation, index, codes) for operation in self.operations],
-            name="main",
-        )
-        signature = schema.SignatureDefT(
-            inputs=[schema.TensorMapT(name.encode(), index[id(tensor)]) for name, tensor in self.inputs.items()],
-            outputs=[schema.TensorMapT(name.encode(), index[id(tensor)]) for name, tensor in self.outputs.items()],
-            signatureKey=SIGNATURE.encode(),
-        )
-        model = schema.ModelT(
-            version=_FILE_VERSION,
-            operatorCodes=[_operator_code(*key) for key in codes],
-            subgraphs=[subgraph],
-            description="packtrain",
-            buffers=buffers.items,
-            signatureDefs=[signature],
-        )
-        builder = flatbuffers.Builder(1 << 16)
-        builder.Finish(model.Pack(builder), file_identifier=_FILE_IDENTIFIER)
-        return bytes(builder.Output())
-
-
-class _AlignedBuffer:
-    """A buffer whose data starts on the boundary that the schema asks for; the generated class packs without it."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def Pack(self, builder: Any) -> Any:  # noqa: ANN401, N802 - the generated code's interface
-        size = len(self._data)
-        if size:
-            builder.StartVector(1, size, _ALIGNMENT)
-            builder.head -= size
-            builder.Bytes[builder.head : builder.head + size] = self._data
-            data = builder.EndVector()
-        schema.BufferStart(builder)
-        if size:
-            schema.BufferAddData(builder, data)
-        return schema.BufferEnd(builder)
-
-
-class _Buffers:
-    """Buffers by content; the first is empty, as the schema wants, and serves every tensor without data."""
-
-    def __init__(self) -> None:
-        self.items = [_AlignedBuffer(b"")]
-        self._places: dict[bytes, int] = {}
-
-    def place(self, data: bytes) -> int:
-        if data not in self._places:
-            self._places[data] = len(self.items)
-            self.items.append(_AlignedBuffer(data))
-        return self._places[data]
-
-
-def _name(tensors: list[Tensor], graph: Graph) -> None:
-    """Give each tensor a name of its own; inputs and outputs keep the source's."""
-    taken = {*graph.inputs, *graph.outputs}
-    for names in (graph.outputs, graph.inputs):
-        for name, tensor in names.items():
-            tensor.name = name
-    for position, tensor in enumerate(tensors):
-        if not tensor.name:
-            code = tensor.producer.code.lower() if tensor.producer else "constant"
-            tensor.name = f"{code}_{position}"
-            while tensor.name in taken:
-                tensor.name += "_"
-            taken.add(tensor.name)
-
-
-def _tensor(tensor: Tensor, buffers: _Buffers) -> Any:  # noqa: ANN401 - the generated code has no types
-    buffer = 0 if tensor.data is None else buffers.place(tensor.data.tobytes())
-    return schema.TensorT(
-        shape=np.array(tensor.shape, np.int32),
-        type=getattr(schema.TensorType, tensor.dtype.name.upper()),
-        buffer=buffer,
-        name=tensor.name.encode(),
-        hasRank=True,
-    )
-
-
-def _operator(operation: Operation, index: dict[int, int], codes: dict[tuple[str, int], int]) -> Any:  # noqa: ANN401 - likewise
-    kind = 0
-    if operation.options is not None:
-        kind = getattr(schema.BuiltinOptions, type(operation.options).__name__.removesuffix("T"))
-    return schema.OperatorT(
-        opcodeIndex=codes[operation.code, operation.version],
-        inputs=np.array([-1 if tensor is None else index[id(tensor)] for tensor in operation.inputs], np.int32),
-        outputs=np.array([index[id(tensor)] for tensor in operation.outputs], np.int32),
-        builtinOptionsType=kind,
-        builtinOptions=operation.options,
-    )
-
-
-def _operator_code(code: str, version: int) -> Any:  # noqa: ANN401 - likewise
-    number = getattr(schema.BuiltinOperator, code)
-    return schema.OperatorCodeT(deprecatedBuiltinCode=min(number, _LAST_OLD_CODE), version=version, builtinCode=number)

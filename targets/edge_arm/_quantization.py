@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from targets._target import TargetError
-from targets.edge_arm._graph import SIGNATURE
+from targets.edge_arm._file import SIGNATURE, serialized
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +74,7 @@ def quantized(graph: Graph, scheme: Quantize, samples: list[Sample]) -> bytes:
     Raises:
         TargetError: the quantizer gives up.
     """
-    data = graph.serialize()
+    data = serialized(graph)
     if scheme == "none":
         return data
     from ai_edge_quantizer import quantizer

@@ -73,7 +73,7 @@ def tanh(g: Emission, node: Node, x: Value) -> Value:
 @operator("Elu")
 def elu(g: Emission, node: Node, x: Value) -> Value:
     """X where positive, else alpha * (exp(x) - 1); TFLite's own has no alpha."""
-    return _elu(g, x, node.number("alpha", 1.0))
+    return elu_of(g, x, node.number("alpha", 1.0))
 
 
 @operator("Selu")
@@ -81,7 +81,7 @@ def selu(g: Emission, node: Node, x: Value) -> Value:
     """Gamma * elu(x)."""
     alpha = node.number("alpha", 1.6732632423543772)
     gamma = node.number("gamma", 1.0507009873554805)
-    return g.mul(_elu(g, x, alpha), g.scalar(gamma, x))
+    return g.mul(elu_of(g, x, alpha), g.scalar(gamma, x))
 
 
 @operator("Celu")
@@ -93,7 +93,8 @@ def celu(g: Emission, node: Node, x: Value) -> Value:
     return g.mul(g.elementwise("ELU", g.mul(x, g.scalar(1 / alpha, x))), g.scalar(alpha, x))
 
 
-def _elu(g: Emission, x: Value, alpha: float) -> Value:
+def elu_of(g: Emission, x: Value, alpha: float) -> Value:
+    """X where positive, else alpha * (exp(x) - 1)."""
     unit = g.elementwise("ELU", x)
     if alpha == 1:
         return unit
@@ -124,8 +125,12 @@ def prelu(g: Emission, node: Node, x: Value, slope: Value) -> Value:
 @operator("ThresholdedRelu")
 def thresholded_relu(g: Emission, node: Node, x: Value) -> Value:
     """X where above alpha, else 0."""
-    alpha = g.scalar(node.number("alpha", 1.0), x)
-    above = g.elementwise("GREATER", x, alpha, dtype=bool, options=schema.GreaterOptionsT())
+    return thresholded(g, x, node.number("alpha", 1.0))
+
+
+def thresholded(g: Emission, x: Value, limit: float) -> Value:
+    """X where above a limit, else 0."""
+    above = g.elementwise("GREATER", x, g.scalar(limit, x), dtype=bool, options=schema.GreaterOptionsT())
     return g.select(above, x, g.scalar(0, x))
 
 
@@ -156,10 +161,11 @@ def swish(g: Emission, node: Node, x: Value) -> Value:
 def softplus(g: Emission, node: Node, x: Value) -> Value:
     """log(1 + exp(x)), as max(x, 0) + log(1 + exp(-|x|)), which can't overflow."""
     del node
-    return _softplus(g, x)
+    return softplus_of(g, x)
 
 
-def _softplus(g: Emission, x: Value) -> Value:
+def softplus_of(g: Emission, x: Value) -> Value:
+    """log(1 + exp(x))."""
     small = g.elementwise("EXP", g.elementwise("NEG", g.elementwise("ABS", x)))
     return g.add(_maximum(g, x, 0.0), g.elementwise("LOG", g.add(small, g.scalar(1, x))))
 
@@ -168,7 +174,7 @@ def _softplus(g: Emission, x: Value) -> Value:
 def mish(g: Emission, node: Node, x: Value) -> Value:
     """X * tanh(softplus(x))."""
     del node
-    return g.mul(x, g.elementwise("TANH", _softplus(g, x)))
+    return g.mul(x, g.elementwise("TANH", softplus_of(g, x)))
 
 
 @operator("Softsign")

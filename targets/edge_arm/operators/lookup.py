@@ -124,8 +124,11 @@ def _from_start(indices: NDArray[np.int64], size: int | NDArray[np.int64]) -> ND
 @operator("ReverseSequence", since=10)
 def reverse_sequence(g: Emission, node: Node, x: Value, lengths: Value) -> Value:
     """The first entries of each sequence in reverse, as many as its length."""
-    options = schema.ReverseSequenceOptionsT(
-        seqDim=node.integer("time_axis", 0), batchDim=node.integer("batch_axis", 1)
-    )
+    return reversed_sequences(g, x, lengths, node.integer("time_axis", 0), node.integer("batch_axis", 1))
+
+
+def reversed_sequences(g: Emission, x: Value, lengths: Value, along: int = 0, batch: int = 1) -> Value:
+    """The first entries along one axis in reverse, as many as the lengths say, for each sample along another."""
+    options = schema.ReverseSequenceOptionsT(seqDim=along, batchDim=batch)
     inputs = [g.tensor(x), g.tensor(lengths)]
     return g.made(g.graph.add("REVERSE_SEQUENCE", inputs, x.shape, x.stored, options), x.dtype)

@@ -24,9 +24,15 @@ _PAD_RANK = 5
 @operator("Concat", since=4)
 def concat(g: Emission, node: Node, *values: Value) -> Value:
     """The values one after the other along an axis, in the order that most of them lie in; empty ones left out."""
-    values = tuple(value for value in values if 0 not in value.shape)
+    return joined(g, values, values[0].axis(node.integer("axis", 0)))
+
+
+def joined(g: Emission, values: Sequence[Value], axis: int) -> Value:
+    """The values one after the other along an axis; empty ones left out."""
+    values = [value for value in values if 0 not in value.shape]
+    if len(values) == 1:
+        return values[0]
     rank = values[0].rank
-    axis = values[0].axis(node.integer("axis", 0))
     order = g.common_order(values, rank)
     shape = list(values[0].shape)
     shape[axis] = sum(value.shape[axis] for value in values)
@@ -93,8 +99,21 @@ def slice_(  # noqa: PLR0913, PLR0917 - ONNX gives it five inputs
     return strided(g, x, ranges)
 
 
+def span(g: Emission, x: Value, axis: int, start: int, stop: int) -> Value:
+    """The entries of x from one place to another along an axis."""
+    return strided(g, x, [range(start, stop) if place == axis else range(size) for place, size in enumerate(x.shape)])
+
+
+def entry(g: Emission, x: Value, axis: int, place: int) -> Value:
+    """One entry of x along an axis, which goes away."""
+    part = span(g, x, axis, place, place + 1)
+    return g.reshape(part, x.shape[:axis] + x.shape[axis + 1 :])
+
+
 def strided(g: Emission, x: Value, ranges: Sequence[range]) -> Value:
     """The elements of x at a range of places along each axis."""
+    if x.constant is not None:
+        return g.constant(x.constant[np.ix_(*ranges)] if ranges else x.constant)
     order = x.order
     tensor = g.tensor(x, order)
     picked = [ranges[axis] for axis in order]

@@ -8,6 +8,7 @@ import numpy as np
 
 from agent.runtimes.litert import open_model
 from targets._target import TargetError
+from targets.edge_arm._file import serialized
 from targets.edge_arm._lowering import lower
 from targets.edge_arm._registry import served
 from targets.edge_arm._source import read_source
@@ -37,7 +38,7 @@ def verdict(case: Case, folder: Path) -> Verdict:
         first = lowered.findings[0]
         return Verdict("refused" if first.node and first.reason else "wrong", f"{first.operator}: {first.reason}")
     path = folder / "model.tflite"
-    path.write_bytes(lowered.graph.serialize())
+    path.write_bytes(serialized(lowered.graph))
     try:
         runtime = open_model(path, threads=1)
     except ValueError as error:

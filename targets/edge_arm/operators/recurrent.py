@@ -1,0 +1,214 @@
+"""Recurrent layers: RNN, GRU and LSTM, step by step where the sequence is short, else in a loop.
+
+TFLite's own sequence operators keep their state between calls, which ONNX's don't; so they are not used.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from targets.edge_arm._arithmetic import less
+from targets.edge_arm._registry import UnsupportedError, operator
+from targets.edge_arm._repetition import repeated
+from targets.edge_arm.operators._cells import CELLS, Weights, activations
+from targets.edge_arm.operators.lookup import reversed_sequences
+from targets.edge_arm.operators.matmul import fully_connected
+from targets.edge_arm.operators.slicing import entry, joined, span, taken
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from targets.edge_arm._emission import Emission, Value
+    from targets.edge_arm._source import Node
+    from targets.edge_arm.operators._cells import Cell
+
+UNROLL_LIMIT = 24
+"""Most steps that are put one after the other; each is some ten operations."""
+
+
+class _Sequence(NamedTuple):
+    """One direction of one layer."""
+
+    cell: Cell
+    projected: Value
+    """[steps, batch, gates]: the inputs' part of every gate, with all biases that can be added before."""
+    weights: Weights
+    state: list[Value]
+    lengths: Value | None
+    """[batch, 1], where they differ from the number of steps."""
+    backwards: bool
+    """Walks from the last step to the first."""
+    wants_all: bool
+    """Whether the hidden state of every step is read."""
+
+
+def _layer(  # noqa: PLR0913, PLR0917 - ONNX gives it eight inputs
+    kind: str,
+    g: Emission,
+    node: Node,
+    x: Value,
+    weights: Value,
+    recurrence: Value,
+    bias: Value | None = None,
+    lengths: Value | None = None,
+    hidden: Value | None = None,
+    carry: Value | None = None,
+    peepholes: Value | None = None,
+) -> list[Value]:
+    """All hidden states, the last hidden state and, of an LSTM, the last cell state."""
+    cell = CELLS[kind]
+    batch_first = bool(node.integer("layout", 0))
+    if batch_first:
+        x = g.transpose(x, (1, 0, 2))
+    steps, batch, _ = x.shape
+    lengths = _checked(lengths, steps)
+    starts = [hidden, carry][: cell.states]
+    names = _directions(node)
+    every: list[Value] = []
+    ends: list[list[Value]] = [[] for _ in starts]
+    size = recurrence.shape[-1]
+    for place, backwards in enumerate(names):
+        own = Weights(
+            recurrence=entry(g, recurrence, 0, place),
+            bias=None,
+            peepholes=None if peepholes is None else entry(g, peepholes, 0, place),
+            activations=activations(node, cell, place, len(names)),
+            size=size,
+            clip=node.number("clip", 0.0),
+            reset_after=bool(node.integer("linear_before_reset", 0)),
+            coupled=bool(node.integer("input_forget", 0)),
+        )
+        before, own = _biases(g, own, None if bias is None else entry(g, bias, 0, place), kind)
+        inputs = reversed_sequences(g, x, lengths) if backwards and lengths is not None else x
+        state = [_start(g, value, place, (batch, size), x, batch_first=batch_first) for value in starts]
+        sequence = _Sequence(
+            cell,
+            _projected(g, inputs, entry(g, weights, 0, place), before),
+            own,
+            state,
+            None if lengths is None else g.reshape(lengths, (batch, 1)),
+            backwards and lengths is None,
+            bool(node.outputs[0]),
+        )
+        rows, last = _unrolled(g, sequence) if steps <= UNROLL_LIMIT else _looped(g, sequence)
+        if rows is not None:
+            rows = reversed_sequences(g, rows, lengths) if backwards and lengths is not None else rows
+            every.append(g.reshape(rows, (steps, 1, batch, size)))
+        for row, value in zip(ends, last, strict=True):
+            row.append(g.reshape(value, (1, batch, size)))
+    results = [joined(g, every, 1)] if every else [g.constant(np.zeros((steps, len(names), batch, size), x.dtype))]
+    results += [joined(g, row, 0) for row in ends]
+    if batch_first:
+        return [g.transpose(results[0], (2, 0, 1, 3)), *(g.transpose(value, (1, 0, 2)) for value in results[1:])]
+    return results
+
+
+for _name in CELLS:
+    operator(_name, since=7)(partial(_layer, _name))
+
+
+def _directions(node: Node) -> list[bool]:
+    """For each direction, whether it walks backwards."""
+    names = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
+    direction = node.text("direction", "forward")
+    if direction not in names:
+        raise UnsupportedError(f"direction '{direction}' is not served: expected one of {', '.join(names)}")
+    return names[direction]
+
+
+def _checked(lengths: Value | None, steps: int) -> Value | None:
+    """The lengths, unless all are the number of steps."""
+    if lengths is None or (lengths.constant is not None and (lengths.constant == steps).all()):
+        return None
+    return lengths
+
+
+def _start(
+    g: Emission, value: Value | None, place: int, shape: tuple[int, int], x: Value, *, batch_first: bool
+) -> Value:
+    if value is None:
+        return g.constant(np.zeros(shape, x.dtype))
+    return g.reshape(entry(g, value, 1 if batch_first else 0, place), shape)
+
+
+def _biases(g: Emission, weights: Weights, bias: Value | None, kind: str) -> tuple[Value | None, Weights]:
+    """What is added to the inputs' part beforehand; the rest stays with the weights."""
+    if bias is None:
+        return None, weights
+    half = bias.shape[0] // 2
+    ours, theirs = span(g, bias, 0, 0, half), span(g, bias, 0, half, 2 * half)
+    if kind == "GRU" and weights.reset_after:
+        return ours, weights._replace(bias=theirs)
+    return g.add(ours, theirs), weights
+
+
+def _projected(g: Emission, x: Value, weights: Value, bias: Value | None) -> Value:
+    steps, batch, size = x.shape
+    rows = fully_connected(g, g.reshape(x, (steps * batch, size)), weights, bias)
+    return g.reshape(rows, (steps, batch, weights.shape[0]))
+
+
+def _unrolled(g: Emission, sequence: _Sequence) -> tuple[Value | None, list[Value]]:
+    """The hidden state of each step, and the state after the last."""
+    steps = sequence.projected.shape[0]
+    rows: dict[int, Value] = {}
+    state = sequence.state
+    for step in range(steps)[:: -1 if sequence.backwards else 1]:
+        following = sequence.cell.step(g, sequence.weights, entry(g, sequence.projected, 0, step), state)
+        turn = g.constant(np.array(step, np.int64))
+        row, state = _kept(g, sequence.lengths, turn, state, following)
+        rows[step] = g.reshape(row, (1, *row.shape))
+    return joined(g, [rows[step] for step in range(steps)], 0) if sequence.wants_all else None, state
+
+
+def _kept(
+    g: Emission, lengths: Value | None, step: Value, state: Sequence[Value], following: Sequence[Value]
+) -> tuple[Value, list[Value]]:
+    """The row of this step and the next state: beyond its length a sequence gives zeros and keeps its state."""
+    if lengths is None:
+        return following[0], list(following)
+    if lengths.constant is not None and step.constant is not None:
+        alive = g.constant(step.constant < lengths.constant)
+    else:
+        alive = less(g, g.cast(step, lengths.dtype), lengths)
+    row = g.select(alive, following[0], g.scalar(0, following[0]))
+    return row, [g.select(alive, new, old) for new, old in zip(following, state, strict=True)]
+
+
+def _looped(g: Emission, sequence: _Sequence) -> tuple[Value | None, list[Value]]:
+    """The same, as a loop."""
+    steps, batch, _ = sequence.projected.shape
+    weights = sequence.weights
+    optional = [weights.bias, weights.peepholes, sequence.lengths]
+    fixed = [sequence.projected, weights.recurrence, *(value for value in optional if value is not None)]
+    state = list(sequence.state)
+    if sequence.wants_all:
+        state.append(g.constant(np.zeros((steps, batch, weights.size), sequence.projected.dtype)))
+
+    def body(inner: Emission, turn: Value, now: Sequence[Value], stays: Sequence[Value]) -> list[Value]:
+        given = iter(stays[2:])
+        bias, peepholes, lengths = (None if value is None else next(given) for value in optional)
+        own = weights._replace(recurrence=stays[1], bias=bias, peepholes=peepholes)
+        place = inner.sub(inner.scalar(steps - 1, turn), turn) if sequence.backwards else turn
+        projected = inner.reshape(taken(inner, stays[0], inner.reshape(place, (1,)), 0), stays[0].shape[1:])
+        before = list(now[: sequence.cell.states])
+        following = sequence.cell.step(inner, own, projected, before)
+        row, after = _kept(inner, lengths, turn, before, following)
+        if sequence.wants_all:
+            after.append(_written(inner, now[-1], row, place))
+        return after
+
+    ends = repeated(g, steps, state, fixed, body)
+    rows = ends.pop() if sequence.wants_all else None
+    return rows, ends
+
+
+def _written(g: Emission, rows: Value, row: Value, place: Value) -> Value:
+    """The rows with one of them replaced."""
+    zero = g.constant(np.zeros(1, place.dtype))
+    start = joined(g, [g.reshape(place, (1,)), zero, zero], 0)
+    inputs = [g.tensor(rows), g.tensor(g.reshape(row, (1, *row.shape))), g.tensor(start)]
+    return g.made(g.graph.add("DYNAMIC_UPDATE_SLICE", inputs, rows.shape, rows.stored), rows.dtype)
