@@ -78,6 +78,11 @@ def resolve(
     return resolved
 
 
+def last_asked(device: Device, wishes: Iterable[Wish]) -> float:
+    """When the newest wish that matches the device was stated, in Unix time; 0 where none does."""
+    return max((wish.created for wish in wishes if parse_selector(wish.selector).matches(device)), default=0.0)
+
+
 def choose_release(
     releases: Iterable[ReleaseRow], model: str, version: str | None, targets: Sequence[str]
 ) -> Desired | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ENOUGH_IMAGES = 400
 """Images a device, before its accuracy is spoken of."""
 STOP_SECONDS = 20.0
+APPLICATION_SECONDS = 20.0
 
 
 class Stage:
@@ -111,7 +112,7 @@ class Stage:
         chosen = next(entry for entry in self.devices if entry.name == device)
         seen = len(chosen.lines())
         lines, _ = self.transcript.wait(
-            "the application goes on", lambda: (found := chosen.lines())[seen + 2 :] and found[seen:], seconds=20
+            "the application goes on", lambda: chosen.lines()[seen:] or None, seconds=APPLICATION_SECONDS
         )
         versions = {line.version for line in lines}
         self.transcript.claim(f"its application goes on with version {still}", str(versions), holds=versions == {still})

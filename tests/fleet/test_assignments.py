@@ -53,3 +53,17 @@ def test_only_what_changed_is_signed_anew_with_the_next_number(
         "cam": "4",
         "hub": "3",
     }
+
+
+def test_a_wish_stated_again_is_sent_again_so_that_a_device_tries_again_what_it_refused(
+    workspace: Workspace, database: Store, make_bundle: MakeBundle
+) -> None:
+    publish(workspace, database, [make_bundle("3", 3)], now=1.0)
+    for name in ("cam", "hub"):
+        database.devices.enroll(name, "", targets=("cloud",), labels={}, now=1.0)
+        database.wishes.add("digits", "3", name, now=1.0)
+    first = {one.device: one for one in renew(workspace, database)}
+    database.wishes.add("digits", "3", "cam", now=2.0)
+    (again,) = renew_assignments(database, "demo", workspace.assigner(), now=3.0)
+    assert (again.device, again.sequence, again.models) == ("cam", 2, first["cam"].models)
+    assert renew_assignments(database, "demo", workspace.assigner(), now=4.0) == []
