@@ -36,6 +36,12 @@ class Cache:
         self._folder = folder / f"v{_FORMAT}"
         self.scratch = folder / "scratch"
         """Where jobs work: an entry is renamed from there."""
+        self.downloads = folder / "downloads"
+        """Where interrupted downloads wait to go on."""
+
+    def holds(self, key: str) -> bool:
+        """Whether there is something under `key`; nothing says yet that it is sound."""
+        return (self._place(key) / _LIST).is_file()
 
     def find(self, key: str, result: type[_Result]) -> tuple[_Result, Path] | None:
         """The result under `key` and the folder with its files, all digests checked; None: there is none."""

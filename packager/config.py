@@ -10,6 +10,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -33,6 +34,18 @@ DEFAULT_VERSION = "0"
 _NAME = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
 _DATABASE = "sqlite:///mlflow.db"
 _JOB_SECONDS = 1800.0
+_SHORTEST_SECRET = 6
+"""A shorter value can't be told from words that mean no harm."""
+_CREDENTIAL = re.compile(
+    r"(?i)(?:^|_)(?:token|secret|password|passwd|passphrase|credentials?|key|pat|sas|auth)(?:_|$)|connection_string"
+)
+"""Names of environment variables that hold secrets."""
+_WORKER_DEFAULTS = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # its own seven take minutes
+}
+_NO_TELEMETRY = {"MLFLOW_DISABLE_TELEMETRY": "true", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "true"}
 _UNITS: dict[str, Unit] = {
     "parity": "ratio",
     "accuracy_drop": "ratio",
@@ -80,6 +93,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     """Where the private key stands, or would."""
     tracking_uri: str
     registry_uri: str
+    size_limit: int
+    """The most bytes that a registry's model may have."""
     cache: Path
     job_seconds: float
     """The time limit of one worker."""
@@ -173,10 +188,52 @@ def read_environment() -> Environment:
     )
 
 
-def worker_environment() -> dict[str, str]:
-    """The environment of worker processes: ours without the signing key's place."""
+def worker_environment(*, credentials: bool = False) -> dict[str, str]:
+    """The environment of worker processes: ours without the signing key's place, and without telemetry.
+
+    Only a worker that fetches gets the `credentials` of registries; a model that runs code finds none.
+    """
     hidden = {"PACK_SIGNING_KEY", "PACK_SIGNING_PASSPHRASE"}
-    return {name: value for name, value in os.environ.items() if name not in hidden}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in hidden and (credentials or not _CREDENTIAL.search(name))
+    }
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        if name in kept:
+            kept[name], user, password = _without_user(kept[name])
+            if credentials and user:
+                kept.setdefault("MLFLOW_TRACKING_USERNAME", user)
+                kept.setdefault("MLFLOW_TRACKING_PASSWORD", password)
+    return _WORKER_DEFAULTS | kept | _NO_TELEMETRY
+
+
+def secret_values() -> tuple[str, ...]:
+    """The values of environment variables whose names say that they are secret."""
+    values = [value for name, value in os.environ.items() if _CREDENTIAL.search(name)]
+    values += [_without_user(os.environ.get(name, ""))[2] for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")]
+    return tuple(value for value in values if len(value) >= _SHORTEST_SECRET)
+
+
+def docker_configuration() -> tuple[str, tuple[Path, ...]]:
+    """Where registries' credentials are, as Docker and Podman have it.
+
+    A JSON document (``DOCKER_AUTH_CONFIG``), and files that need not be there, the first one first.
+    """
+    folder = os.environ.get("DOCKER_CONFIG")
+    paths = [(Path(folder).expanduser() if folder else Path.home() / ".docker") / "config.json"]
+    authfile, runtime = os.environ.get("REGISTRY_AUTH_FILE"), os.environ.get("XDG_RUNTIME_DIR")
+    if authfile:
+        paths.insert(0, Path(authfile).expanduser())
+    if runtime:
+        paths.append(Path(runtime) / "containers" / "auth.json")
+    return os.environ.get("DOCKER_AUTH_CONFIG", ""), tuple(paths)
+
+
+def netrc_file() -> Path:
+    """Where curl's and Python's ``.netrc`` is: ``NETRC``, else in the home folder."""
+    written = os.environ.get("NETRC")
+    return Path(written).expanduser() if written else Path.home() / ".netrc"
 
 
 def named_variable(name: str) -> str | None:
@@ -218,6 +275,12 @@ def _project(folder: Path, document: Document) -> Project:
             "'model.version' is not a name: expected lower-case letters, digits and '._-', "
             f"got '{document.model.version}'",
         )
+    if _without_user(document.model.tracking_uri)[1]:
+        raise ConfigError(
+            "config.secret",
+            "'model.tracking_uri' holds a user or a password",
+            hint="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+        )
     tracking = _located(folder, document.model.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _DATABASE)
     key = document.signing.key
     return Project(
@@ -228,6 +291,7 @@ def _project(folder: Path, document: Document) -> Project:
         signing_key=folder / Path(key).expanduser() if key else default_key(),
         tracking_uri=tracking,
         registry_uri=_located(folder, os.environ.get("MLFLOW_REGISTRY_URI") or tracking),
+        size_limit=int(cast("Limit", _limit("model.size_limit", document.model.size_limit, "bytes")).value),
         cache=cache_folder(),
         job_seconds=_job_seconds(),
         store=folder / STORE,
@@ -285,11 +349,22 @@ def _limit(path: str, written: _Written, unit: Unit) -> Limit | None:
 
 
 def _located(folder: Path, uri: str) -> str:
-    """The URI with a relative SQLite file taken from the project's folder, wherever `pack` is started."""
+    """The URI without a password; a relative SQLite file is one of the project's folder, wherever `pack` is started."""
+    uri = _without_user(uri)[0]
     scheme, separator, place = uri.partition(":///")
     if scheme != "sqlite" or not separator or place.startswith("/"):
         return uri
     return f"sqlite:///{folder / place}"
+
+
+def _without_user(uri: str) -> tuple[str, str, str]:
+    """A URI without user and password, and these."""
+    parts = urlsplit(uri)
+    user, at, place = parts.netloc.rpartition("@")
+    if not at or parts.scheme not in {"http", "https"}:
+        return uri, "", ""
+    name, _, password = user.partition(":")
+    return parts._replace(netloc=place).geturl(), unquote(name), unquote(password)
 
 
 def _resolved(reference: object, components: Mapping[str, object]) -> dict[str, object]:

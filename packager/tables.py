@@ -40,9 +40,12 @@ class ModelTable(Table, frozen=True, kw_only=True):
     version: str = ""
     """Default: the registry's, or ``0`` for a path."""
     source: str
-    """``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, or a path."""
+    """A path, or a model in a registry: ``models:/``, ``runs:/``, ``oci://``, ``s3://``, ``gs://``, ``az://``,
+    ``https://`` or ``hf:``. Never a password or a signed URL: credentials come from the environment."""
     digest: Digest | None = None
     """What the source's digest must be."""
+    size_limit: str | int = "10 GB"
+    """The most bytes that are fetched from a registry."""
     framework: Literal["", "onnx", "sklearn"] = ""
     """Default: found out from the content."""
     trusted: bool = False

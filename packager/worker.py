@@ -22,6 +22,7 @@ import msgspec
 from manifests.errors import ManifestError
 from packager.config import worker_environment
 from packager.errors import ConfigError, ConversionError, ExitCode, NetworkError, PackError, ToolchainError
+from packager.redaction import redact
 from targets._target import TargetError
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Workers:
     def _run(self, kind: Kind, folder: Path) -> int:
         """The worker's exit code; that of a signal is negative."""
         with (folder / _LOG).open("wb") as log:
-            process = self._start(folder, log.fileno())
+            process = self._start(kind, folder, log.fileno())
             try:
                 return process.wait(self._seconds)
             except subprocess.TimeoutExpired as error:
@@ -119,7 +120,7 @@ class Workers:
                     process.stdin.close()
                 process.wait()
 
-    def _start(self, folder: Path, log: int) -> subprocess.Popen[bytes]:
+    def _start(self, kind: Kind, folder: Path, log: int) -> subprocess.Popen[bytes]:
         # -P: the user's folder, where `pack` was started, must not shadow a module.
         command = [sys.executable, "-P", "-m", "packager.worker", str(folder)]
         with self._lock:
@@ -130,7 +131,7 @@ class Workers:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=worker_environment(),
+                env=worker_environment(credentials=kind == "fetch"),
                 start_new_session=True,
             )
             self._running.add(process)
@@ -179,7 +180,7 @@ def _read_report(kind: Kind, folder: Path, code: int, result: type[_Result]) -> 
     problem = msgspec.json.decode((folder / _PROBLEM).read_bytes(), type=_Problem)
     classes = {error.exit_code: error for error in (ConfigError, NetworkError, ToolchainError)}
     error_class = classes.get(ExitCode(problem.exit_code), ConversionError)
-    raise error_class(problem.code, problem.message, hint=problem.hint)
+    raise error_class(problem.code, redact(problem.message), hint=redact(problem.hint))
 
 
 def _cause(folder: Path, code: int) -> str:
@@ -196,7 +197,7 @@ def _tail(folder: Path) -> str:
         size = log.seek(0, os.SEEK_END)
         log.seek(max(0, size - _TAIL_BYTES))
         text = log.read().decode(errors="replace")
-    return "\n".join(text.strip().splitlines()[-_TAIL_LINES:])
+    return redact("\n".join(text.strip().splitlines()[-_TAIL_LINES:]))
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

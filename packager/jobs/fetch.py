@@ -1,64 +1,52 @@
-"""Fetch a model version and its lineage from an MLflow registry."""
+"""Ask a registry which content a reference means, and fetch it unless the cache has it."""
 
 from __future__ import annotations
 
-import math
-import os
-from typing import TYPE_CHECKING
+import importlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from manifests.manifest import LineageSection
-from packager.errors import ConfigError, NetworkError
-from packager.sources.mlflow import FetchedVersion, FetchOrder
+import msgspec
+
+from packager.cache import Cache, cache_key
+from packager.downloads import forget_stale
+from packager.errors import ConfigError, ConversionError
+from packager.sources._remote import MODEL, Download, FetchOrder
+from packager.sources._source import Bounds
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from packager.sources._source import Remote
 
 Order = FetchOrder
 
 
-def run(order: FetchOrder, out: Path) -> FetchedVersion:
-    """The version's files below ``model``, and what the registry knows of where it came from."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    from mlflow import MlflowClient, set_registry_uri, set_tracking_uri
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
+def run(order: FetchOrder, out: Path) -> Download:
+    """The model's files below ``model``, unless the cache has them.
 
-    set_tracking_uri(order.tracking_uri)
-    set_registry_uri(order.registry_uri)
-    client = MlflowClient(tracking_uri=order.tracking_uri, registry_uri=order.registry_uri)
-    wanted = f"models:/{order.name}/{order.version}" if order.version else f"models:/{order.name}@{order.alias}"
-    try:
-        version = _version(client, order)
-        target = out / "model"
-        target.mkdir()
-        download_artifacts(artifact_uri=f"models:/{order.name}/{version.version}", dst_path=str(target))
-        lineage = _lineage(client, version)
-    except MlflowException as error:
-        message = f"'{wanted}' can't be fetched from MLflow: {error.message.splitlines()[0]}"
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            raise ConfigError("source.mlflow", message, hint="mlflow ui shows what is registered") from error
-        raise NetworkError("source.mlflow", message) from error
-    return FetchedVersion(version=str(version.version), lineage=lineage)
+    Raises:
+        PackError: the registry has no such model, or can't be asked.
+    """
+    source = cast("Remote", importlib.import_module(f"packager.sources.{order.source}"))
+    asked = msgspec.json.decode(order.order, type=source.Order)
+    identity = source.identify(asked)
+    cache = Cache(Path(order.cache))
+    key = cache_key(msgspec.structs.replace(order.key, identity=identity.text))
+    if identity.text and cache.holds(key):
+        return Download(identity=identity.text, version=identity.version, fetched=False)
+    cache.downloads.mkdir(parents=True, exist_ok=True)
+    forget_stale(cache.downloads, time.time())
+    folder = out / MODEL
+    folder.mkdir()
+    lineage = source.download(asked, identity, folder, Bounds(size=order.size_limit, partials=cache.downloads))
+    _refuse_links(folder)
+    return Download(identity=identity.text, version=identity.version, lineage=lineage, fetched=True)
 
 
-def _version(client: MlflowClient, order: FetchOrder) -> ModelVersion:
-    if order.alias:
-        return client.get_model_version_by_alias(order.name, order.alias)
-    return client.get_model_version(order.name, order.version)
-
-
-def _lineage(client: MlflowClient, version: ModelVersion) -> LineageSection:
-    if not version.run_id:
-        return LineageSection()
-    run = client.get_run(version.run_id)
-    datasets = [entry.dataset for entry in (run.inputs.dataset_inputs if run.inputs else ())]
-    return LineageSection(
-        run=version.run_id,
-        commit=run.data.tags.get("mlflow.source.git.commit", ""),
-        parameters=dict(run.data.params),
-        metrics={name: value for name, value in run.data.metrics.items() if math.isfinite(value)},
-        datasets={dataset.name: dataset.digest for dataset in datasets},
-    )
+def _refuse_links(folder: Path) -> None:
+    for entry in folder.rglob("*"):
+        if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
+            name = entry.relative_to(folder).as_posix()
+            raise ConversionError("source.path", f"'{name}' is neither a file nor a folder: links are not followed")
+    if not any(entry.is_file() for entry in folder.rglob("*")):
+        raise ConfigError("source.empty", "nothing is there: the model has no files")

@@ -46,3 +46,45 @@ class Source(Protocol):
             ToolchainError: the registry's client is not installed.
         """
         ...
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """What a download may do on this machine."""
+
+    size: int
+    """The most bytes that may be fetched."""
+    partials: Path
+    """Where an interrupted download waits."""
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Which content a reference means just now."""
+
+    text: str
+    """No other content, of any model of this source, has it; empty: the registry can't tell, so it is fetched each
+    time."""
+    version: str = ""
+    """The registry's; empty where it has none."""
+
+
+class Remote(Protocol):
+    """A source whose models are fetched by a worker; both functions run there."""
+
+    Order: type[msgspec.Struct]
+    """What is asked for; no credentials stand in it."""
+
+    def identify(self, order: msgspec.Struct) -> Identity:
+        """What the reference means, at the cost of a question.
+
+        Raises:
+            PackError: there is no such model, or the registry can't be reached.
+        """
+        ...
+
+    def download(self, order: msgspec.Struct, identity: Identity, out: Path, bounds: Bounds) -> LineageSection:
+        """The model's files below `out`, an empty folder, and what the registry knows of where they came from.
+
+        Raises:
+            PackError: it can't be fetched, or is larger than `bounds` allow.
+        """
+        ...
