@@ -19,7 +19,8 @@ def renew_assignments(store: Store, fleet: str, assigner: CryptoSigner, *, now: 
     """Sign and store an assignment for each device whose models changed, or for which a wish was stated again.
 
     A device does not try a bundle that it refused again under the same sequence number, so an operator who mended the
-    cause says the same wish once more. The new assignments are returned. A sequence number is stored before anything is sent, so none is ever used twice, whatever crashes.
+    cause says the same wish once more. The new assignments are returned. A sequence number is stored before anything is
+    sent, so none is ever used twice, whatever crashes.
     """
     before = store.wishes.assigned()
     devices = {device.name: device for device in store.devices.all()}
