@@ -18,7 +18,7 @@ from targets.edge_arm._graph import Graph
 from targets.edge_arm._registry import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -29,6 +29,25 @@ _STORED = {"float16": "float32", "float64": "float32", "int64": "int32"}
 """Element types that are computed as another one between the model's inputs and outputs."""
 _NARROW = {"int8", "uint8", "int16", "uint16"}
 """Element types that TFLite's arithmetic takes for quantized numbers."""
+_FOLDED: dict[str, Callable[..., Any]] = {
+    "ABS": np.abs,
+    "ADD": np.add,
+    "EQUAL": np.equal,
+    "FLOOR": np.floor,
+    "FLOOR_MOD": np.mod,
+    "GREATER": np.greater,
+    "LESS": np.less,
+    "LOGICAL_AND": np.logical_and,
+    "LOGICAL_OR": np.logical_or,
+    "MAXIMUM": np.maximum,
+    "MINIMUM": np.minimum,
+    "MUL": np.multiply,
+    "NEG": np.negative,
+    "ROUND": np.rint,
+    "SELECT_V2": np.where,
+    "SUB": np.subtract,
+}
+"""What constants are computed by, while the file is made."""
 _BROADCAST_RANK = 4
 """Highest rank at which every binary kernel broadcasts."""
 _TRANSPOSE_RANK = 6
@@ -198,6 +217,10 @@ class Emission:
     def elementwise(self, code: str, *values: Value, dtype: DTypeLike | None = None, options: object = None) -> Value:
         """One element by element operation over values that are broadcast as numpy does, in the order they lie in."""
         result = np.dtype(dtype or values[0].dtype)
+        known = [value.constant for value in values if value.constant is not None]
+        if len(known) == len(values) and code in _FOLDED:
+            with np.errstate(all="ignore"):
+                return self.constant(np.asarray(_FOLDED[code](*known), result))
         narrow = [value.stored.name in _NARROW for value in values]
         if any(narrow):
             values = tuple(
@@ -257,20 +280,14 @@ class Emission:
 
     def add(self, left: Value, right: Value) -> Value:
         """Left + right."""
-        if left.constant is not None and right.constant is not None:
-            return self.constant(left.constant + right.constant)
         return self.elementwise("ADD", left, right, options=schema.AddOptionsT())
 
     def sub(self, left: Value, right: Value) -> Value:
         """Left - right."""
-        if left.constant is not None and right.constant is not None:
-            return self.constant(left.constant - right.constant)
         return self.elementwise("SUB", left, right, options=schema.SubOptionsT())
 
     def mul(self, left: Value, right: Value) -> Value:
         """Left * right."""
-        if left.constant is not None and right.constant is not None:
-            return self.constant(left.constant * right.constant)
         return self.elementwise("MUL", left, right, options=schema.MulOptionsT())
 
     def div(self, left: Value, right: Value) -> Value:

@@ -74,9 +74,28 @@ def _part(g: Emission, tensor: Tensor, begin: Sequence[int], size: Sequence[int]
     if tuple(size) == tensor.shape:
         return tensor
     if len(size) > _SLICE_RANK:
-        raise UnsupportedError(f"a slice of rank {len(size)} has no kernel")
+        return g.graph.reshape(_part(g, *_merged(g, tensor, begin, size)), size)
     inputs = [tensor, g.graph.integers(begin), g.graph.integers(size)]
     return g.graph.add("SLICE", inputs, size, tensor.dtype, schema.SliceOptionsT())
+
+
+def _merged(
+    g: Emission, tensor: Tensor, begin: Sequence[int], size: Sequence[int]
+) -> tuple[Tensor, list[int], list[int]]:
+    """The same slice at a lower rank: an axis that is taken whole is part of the one before it."""
+    sizes, starts, wholes = [1], [0], [1]
+    for start, taken_, whole in zip(begin, size, tensor.shape, strict=True):
+        if taken_ != whole:
+            sizes.append(taken_)
+            starts.append(start)
+            wholes.append(whole)
+        else:
+            sizes[-1] *= whole
+            starts[-1] *= whole
+            wholes[-1] *= whole
+    if len(sizes) > _SLICE_RANK:
+        raise UnsupportedError(f"a slice along {len(sizes) - 1} axes has no kernel")
+    return g.graph.reshape(tensor, wholes), starts, sizes
 
 
 @operator("Slice", since=10)
