@@ -196,12 +196,9 @@ def _bundles(document: str) -> list[dict[str, Any]]:
 
 
 def _compare(stage: Stage, bundles: dict[str, dict[str, Any]]) -> None:
-    stage.transcript.tell(f"{'':18}{'bytes':>10}{'accuracy drop':>16}{'parity':>12}   latency")
+    stage.transcript.tell(f"{'':18}{'bytes':>10}{'accuracy':>12}{'parity':>12}{'latency p50':>16}")
     for name, bundle in bundles.items():
-        gates = {gate["name"]: gate for gate in bundle["gates"]}
-        latency = gates.get("latency_p95")
-        shown = f"{latency['value']:.3f} ms p95" if latency else "not gated"
-        stage.transcript.tell(
-            f"{name:18}{bundle['disk_bytes']:>10,}{gates['accuracy']['value']:>16.2%}"
-            f"{gates['parity']['value']:>12.2g}   {shown}"
-        )
+        parity = next(gate["value"] for gate in bundle["gates"] if gate["name"] == "parity")
+        accuracy = f"{bundle['scores']['shipped']:.2%}"
+        latency = f"{bundle['latency_ms']['p50']:.4f} ms"
+        stage.transcript.tell(f"{name:18}{bundle['disk_bytes']:>10,}{accuracy:>12}{parity:>12.2g}{latency:>16}")
