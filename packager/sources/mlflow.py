@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlflow import MlflowClient
+    from mlflow.entities import FileInfo
     from mlflow.entities.model_registry import ModelVersion
 
     from packager.cache import Cache
@@ -172,20 +173,27 @@ def _version(client: MlflowClient, order: Order) -> ModelVersion:
 
 def _size(root: str, path: str, limit: int) -> int:
     """The bytes of the files at `path` below an artifact root; counting ends when there are too many."""
-    from mlflow.artifacts import list_artifacts
-
-    listed = list_artifacts(artifact_uri=f"{root}/{path}" if path else root)
+    listed = _listed(root, path)
     if not listed:  # a file has no entries, so its folder is asked
-        beside = list_artifacts(artifact_uri="/".join(filter(None, [root, path.rpartition("/")[0]])))
+        beside = _listed(root, path.rpartition("/")[0])
         return sum(entry.file_size or 0 for entry in beside if entry.path == path)
     total = 0
     while listed and total <= limit:
         entry = listed.pop()
         if entry.is_dir:
-            listed += list_artifacts(artifact_uri=f"{root}/{entry.path}")
+            listed += _listed(root, entry.path)
         else:
             total += entry.file_size or 0
     return total
+
+
+def _listed(root: str, path: str) -> list[FileInfo]:
+    from mlflow.artifacts import list_artifacts
+
+    scheme, _, run = root.partition(":/")
+    if scheme == "runs" and not path:
+        return list(list_artifacts(run_id=run))  # MLflow takes runs:/RUN for no URI
+    return list(list_artifacts(artifact_uri=f"{root}/{path}" if path else root))
 
 
 def _lineage(client: MlflowClient, run_id: str | None) -> LineageSection:
