@@ -265,8 +265,10 @@ def _told(progress: Progress, target: str, step: Step) -> Iterator[_Tell]:
 @contextmanager
 def _opened(project: Project) -> Iterator[Steps]:
     cache = Cache(project.cache)
-    with Workers(cache.scratch, seconds=project.job_seconds) as workers:
+    with Workers(cache.scratch, seconds=project.job_seconds, memory=project.job_memory) as workers:
         yield Steps(project, cache, workers)
+        if workers.started:
+            cache.prune(project.cache_size)
 
 
 def _start(steps: Steps, progress: Progress) -> _Shared:

@@ -6,6 +6,7 @@ that several builds may share a cache; an entry that does not match its list is 
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ import msgspec
 
 from manifests.canonical import canonical_json
 from manifests.digests import digest_bytes, digest_file
+from packager.scratch import oldest_start
 
 _Result = TypeVar("_Result", bound=msgspec.Struct)
 _FORMAT = "1"
@@ -38,6 +40,8 @@ class Cache:
         """Where jobs work: an entry is renamed from there."""
         self.downloads = folder / "downloads"
         """Where interrupted downloads wait to go on."""
+        self.turns = folder / "turns"
+        """The file by which the workers of this machine take turns."""
 
     def holds(self, key: str) -> bool:
         """Whether there is something under `key`; nothing says yet that it is sound."""
@@ -47,6 +51,8 @@ class Cache:
         """The result under `key` and the folder with its files, all digests checked; None: there is none."""
         folder = self._place(key)
         try:
+            # The time of use, before anything else is looked at: pruning leaves alone what a running build used.
+            os.utime(folder / _LIST)
             entry = msgspec.json.decode((folder / _LIST).read_bytes(), type=_Entry)
             sound = digest_bytes(bytes(entry.result)) == entry.digest and all(
                 digest_file(folder / path) == digest for path, digest in entry.files.items()
@@ -84,6 +90,27 @@ class Cache:
                 raise
         return place
 
+    def prune(self, size: int) -> int:
+        """Remove what was not used for longest until at most `size` bytes are left; the bytes removed are returned.
+
+        What was used since the oldest running build began stays, whatever its size: a build may still need it.
+        """
+        bound = oldest_start(self.scratch)
+        entries = sorted(
+            (used, sum(file.stat().st_size for file in entry.parent.rglob("*") if file.is_file()), entry.parent)
+            for entry in self._folder.glob(f"*/*/{_LIST}")
+            if (used := _used(entry)) is not None
+        )
+        excess = sum(weight for _, weight, _ in entries) - size
+        removed = 0
+        for used, weight, folder in entries:
+            if removed >= excess or used >= bound:
+                break
+            if _used(folder / _LIST) == used:  # nobody took it meanwhile
+                self._discard(folder)
+                removed += weight
+        return removed
+
     def _discard(self, folder: Path) -> None:
         self.scratch.mkdir(parents=True, exist_ok=True)
         grave = Path(tempfile.mkdtemp(dir=self.scratch))
@@ -97,6 +124,14 @@ class Cache:
     def _place(self, key: str) -> Path:
         name = key.removeprefix("sha256:")
         return self._folder / name[:2] / name
+
+
+def _used(entry: Path) -> float | None:
+    """When an entry was used last; None: it is gone."""
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def cache_key(inputs: msgspec.Struct) -> str:

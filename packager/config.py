@@ -34,6 +34,7 @@ DEFAULT_VERSION = "0"
 _NAME = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
 _DATABASE = "sqlite:///mlflow.db"
 _JOB_SECONDS = 1800.0
+_CACHE_BYTES = 20_000_000_000
 _SHORTEST_SECRET = 6
 """A shorter value can't be told from words that mean no harm."""
 _CREDENTIAL = re.compile(
@@ -96,8 +97,12 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     size_limit: int
     """The most bytes that a registry's model may have."""
     cache: Path
+    cache_size: int
+    """How many bytes may stay in the cache after a build."""
     job_seconds: float
     """The time limit of one worker."""
+    job_memory: int
+    """The bytes that one worker may allocate."""
     store: Path
     """The OCI image layout that bundles go to."""
 
@@ -293,7 +298,9 @@ def _project(folder: Path, document: Document) -> Project:
         registry_uri=_located(folder, os.environ.get("MLFLOW_REGISTRY_URI") or tracking),
         size_limit=int(cast("Limit", _limit("model.size_limit", document.model.size_limit, "bytes")).value),
         cache=cache_folder(),
+        cache_size=_bytes_variable("PACK_CACHE_SIZE", _CACHE_BYTES),
         job_seconds=_job_seconds(),
+        job_memory=_bytes_variable("PACK_JOB_MEMORY", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
         store=folder / STORE,
     )
 
@@ -306,6 +313,16 @@ def _job_seconds() -> float:
         return float(written)
     except ValueError as error:
         raise ConfigError("config.environment", f"PACK_JOB_SECONDS is not a number: got '{written}'") from error
+
+
+def _bytes_variable(name: str, default: int) -> int:
+    written = os.environ.get(name)
+    if written is None:
+        return default
+    try:
+        return int(parse_limit(written, "bytes").value)
+    except ValueError as error:
+        raise ConfigError("config.environment", f"{name}: {error}") from error
 
 
 def _target(name: str, table: dict[str, object], shared: GatesTable) -> TargetSettings:

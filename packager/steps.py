@@ -157,6 +157,7 @@ class Steps:
             task=imported.task,
             names=imported.names,
             data=self.data,
+            turns=str(self._cache.turns),
         )
         return ConversionStep(order=order, key=cache_key(key), toolchain=toolchain)
 

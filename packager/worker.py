@@ -21,8 +21,11 @@ import msgspec
 
 from manifests.errors import ManifestError
 from packager.config import worker_environment
+from packager.containment import die_with_parent, limit_memory, record_crashes
 from packager.errors import ConfigError, ConversionError, ExitCode, NetworkError, PackError, ToolchainError
+from packager.quantities import quantity_text
 from packager.redaction import redact
+from packager.scratch import open_scratch
 from targets._target import TargetError
 
 if TYPE_CHECKING:
@@ -33,13 +36,15 @@ Kind: TypeAlias = Literal["fetch", "importation", "conversion"]
 """The modules of `packager.jobs`."""
 
 _Result = TypeVar("_Result", bound=msgspec.Struct)
-_JOB, _RESULT, _PROBLEM, _LOG, _OUT = "job.json", "result.json", "problem.json", "log", "out"
+_JOB, _RESULT, _PROBLEM, _LOG, _STACK, _OUT = "job.json", "result.json", "problem.json", "log", "stack", "out"
 _TAIL_LINES = 15
 _TAIL_BYTES = 16 << 10
 
 
 class _Job(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
+    memory: int
+    """In bytes."""
     order: msgspec.Raw
 
 
@@ -67,16 +72,21 @@ class JobModule(Protocol):
 class Workers:
     """Starts workers and knows those that run, so that none outlives the build. Safe for several threads."""
 
-    def __init__(self, scratch: Path, *, seconds: float) -> None:
-        """`scratch` is a folder on the cache's file system; `seconds` is the time limit of one job."""
-        self._scratch = scratch
+    def __init__(self, scratch: Path, *, seconds: float, memory: int) -> None:
+        """`scratch` is a folder on the cache's file system; `seconds` and `memory`, in bytes, are one job's limits."""
+        self._root = scratch
         self._seconds = seconds
+        self._memory = memory
+        self.started = 0
+        """How many workers were."""
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
     def __enter__(self) -> Self:
-        self._scratch.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            self._scratch = stack.enter_context(open_scratch(self._root))
+            self._opened = stack.pop_all()
         return self
 
     def __exit__(
@@ -86,6 +96,7 @@ class Workers:
             self._stopped = True
             for process in self._running:
                 _kill(process)
+        self._opened.close()
 
     @contextlib.contextmanager
     def job(self, kind: Kind, order: msgspec.Struct, result: type[_Result]) -> Iterator[tuple[_Result, Path]]:
@@ -97,7 +108,7 @@ class Workers:
         with tempfile.TemporaryDirectory(dir=self._scratch, ignore_cleanup_errors=True) as name:
             folder = Path(name)
             (folder / _OUT).mkdir()
-            job = _Job(kind=kind, order=msgspec.Raw(msgspec.json.encode(order)))
+            job = _Job(kind=kind, memory=self._memory, order=msgspec.Raw(msgspec.json.encode(order)))
             (folder / _JOB).write_bytes(msgspec.json.encode(job))
             code = self._run(kind, folder)
             yield _read_report(kind, folder, code, result), folder / _OUT
@@ -110,7 +121,9 @@ class Workers:
                 return process.wait(self._seconds)
             except subprocess.TimeoutExpired as error:
                 raise ConversionError(
-                    "worker.time", f"{kind} took too long: expected at most {self._seconds:g} s", hint=_tail(folder)
+                    "worker.time",
+                    f"{kind} took too long: expected at most {self._seconds:g} s",
+                    hint=_tail(folder / _LOG),
                 ) from error
             finally:
                 with self._lock:
@@ -135,14 +148,17 @@ class Workers:
                 start_new_session=True,
             )
             self._running.add(process)
+            self.started += 1
         return process
 
 
 def main() -> None:
     """Do the job that stands in the folder named on the command line."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    die_with_parent()
     folder = Path(sys.argv[1])
+    record_crashes(folder / _STACK)
     job = msgspec.json.decode((folder / _JOB).read_bytes(), type=_Job)
+    limit_memory(job.memory)
     module = cast("JobModule", importlib.import_module(f"packager.jobs.{job.kind}"))
     order = msgspec.json.decode(job.order, type=module.Order)
     report: msgspec.Struct
@@ -154,6 +170,8 @@ def main() -> None:
         report, name = _problem(ExitCode.CONVERSION, error), _PROBLEM
     except ManifestError as error:
         report, name = _problem(ExitCode.CONVERSION, error), _PROBLEM
+    except MemoryError:
+        report, name = _out_of_memory(job), _PROBLEM
     else:
         report, name = result, _RESULT
     partial = folder / f"{name}.partial"
@@ -161,22 +179,25 @@ def main() -> None:
     partial.rename(folder / name)
 
 
-def _die_with_parent() -> None:
-    """End this process when the parent, which holds the other end of stdin, is gone."""
-    while os.read(0, 1):
-        pass
-    os._exit(1)
-
-
 def _problem(exit_code: ExitCode, error: PackError | TargetError | ManifestError) -> _Problem:
     return _Problem(exit_code=int(exit_code), code=error.code, message=str(error), hint=error.hint)
+
+
+def _out_of_memory(job: _Job) -> _Problem:
+    return _Problem(
+        exit_code=int(ExitCode.CONVERSION),
+        code="worker.memory",
+        message=f"{job.kind} needs more memory than it may have: expected at most {quantity_text(job.memory, 'bytes')}",
+        hint="set PACK_JOB_MEMORY to a higher limit, such as '16 GB'",
+    )
 
 
 def _read_report(kind: Kind, folder: Path, code: int, result: type[_Result]) -> _Result:
     if (folder / _RESULT).exists():
         return msgspec.json.decode((folder / _RESULT).read_bytes(), type=result)
     if not (folder / _PROBLEM).exists():
-        raise ConversionError("worker.crash", f"{kind} crashed{_cause(folder, code)}", hint=_tail(folder))
+        hint = "\n".join(part for part in (_tail(folder / _LOG), _tail(folder / _STACK)) if part)
+        raise ConversionError("worker.crash", f"{kind} crashed {_cause(folder, code)}", hint=hint)
     problem = msgspec.json.decode((folder / _PROBLEM).read_bytes(), type=_Problem)
     classes = {error.exit_code: error for error in (ConfigError, NetworkError, ToolchainError)}
     error_class = classes.get(ExitCode(problem.exit_code), ConversionError)
@@ -184,16 +205,26 @@ def _read_report(kind: Kind, folder: Path, code: int, result: type[_Result]) -> 
 
 
 def _cause(folder: Path, code: int) -> str:
-    """The signal that ended the worker, and the last line of its log: a traceback's message if there is one."""
-    ended = f" by {signal.Signals(-code).name}" if code < 0 else ""
+    """How the worker ended, and the last line of its log: a traceback's message if there is one."""
+    ended = f"by {_signal_name(-code)}" if code < 0 else f"with exit code {code}"
     if code == -signal.SIGKILL:
         ended += ", perhaps for want of memory"
-    lines = _tail(folder).splitlines()
+    lines = _tail(folder / _LOG).splitlines()
     return f"{ended}: {lines[-1].strip()}" if lines else ended
 
 
-def _tail(folder: Path) -> str:
-    with (folder / _LOG).open("rb") as log:
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has none
+        return f"signal {number}"
+
+
+def _tail(path: Path) -> str:
+    """The last lines of a log; empty where there is none."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as log:
         size = log.seek(0, os.SEEK_END)
         log.seek(max(0, size - _TAIL_BYTES))
         text = log.read().decode(errors="replace")

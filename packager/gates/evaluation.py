@@ -31,8 +31,8 @@ def evaluate_gates(gates: Gates, made: Conversion, *, evaluated: bool) -> tuple[
         results.append(gate_size(gates.size, made.artifact.resources.disk_bytes, waiver=waivers.get("size", "")))
     if gates.latency_p50 is not None:
         waiver = waivers.get("latency_p50", "")
-        results.append(gate_latency("latency_p50", gates.latency_p50, made.latency.p50, waiver=waiver))
+        results.append(gate_latency("latency_p50", gates.latency_p50, made.latency, waiver=waiver))
     if gates.latency_p95 is not None:
         waiver = waivers.get("latency_p95", "")
-        results.append(gate_latency("latency_p95", gates.latency_p95, made.latency.p95, waiver=waiver))
+        results.append(gate_latency("latency_p95", gates.latency_p95, made.latency, waiver=waiver))
     return tuple(results)

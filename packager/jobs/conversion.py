@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,7 @@ from packager.measures.baseline import describe_training
 from packager.measures.golden import write_golden
 from packager.measures.latency import Latency, measure_latency
 from packager.measures.parity import compare_outputs
+from packager.measures.quiet import Turns
 from packager.measures.running import Shipped, SourceModel, call_size, run_all
 from packager.measures.scores import Scores, score
 from packager.registry import Registration, open_target
@@ -44,6 +45,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     task: TaskSection
     names: tuple[str, ...]
     data: DataFiles
+    turns: str
+    """The file by which the workers of this machine take turns."""
 
 
 class Conversion(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +69,11 @@ def run(order: Order, out: Path) -> Conversion:
         ConversionError: nodes that the target can't take, or an artifact that does not run.
         TargetError: the target can't convert it.
     """
+    with Turns(Path(order.turns)) as turns:
+        return _run(order, out, turns)
+
+
+def _run(order: Order, out: Path, turns: Turns) -> Conversion:
     target = open_target(order.registration)
     options = msgspec.convert(order.options, target.Options)
     source = Path(order.model)
@@ -80,9 +88,17 @@ def run(order: Order, out: Path) -> Conversion:
     _check_files(artifact, folder)
     runner = Shipped(target.runner(artifact, folder), artifact.signature)
     try:
-        return _measured(order, artifact, passes, data, runner, folder)
+        return _measured(order, _Made(artifact, passes, folder), data, runner, turns)
     finally:
         runner.close()
+
+
+class _Made(NamedTuple):
+    """What the target made, and where."""
+
+    artifact: Artifact
+    passes: tuple[str, ...]
+    folder: Path
 
 
 class _Data:
@@ -139,9 +155,8 @@ def _check_files(artifact: Artifact, folder: Path) -> None:
             raise ConversionError("convert.files", f"the target wrote a file that it does not list: '{path.name}'")
 
 
-def _measured(
-    order: Order, artifact: Artifact, passes: tuple[str, ...], data: _Data, runner: Shipped, folder: Path
-) -> Conversion:
+def _measured(order: Order, made: _Made, data: _Data, runner: Shipped, turns: Turns) -> Conversion:
+    artifact = made.artifact
     tested = data.tested
     size = call_size(artifact.signature) or call_size(data.signature)
     expected = run_all(data.source, tested.inputs, call_size(data.signature))
@@ -151,11 +166,11 @@ def _measured(
         raise ConversionError("convert.run", f"the shipped file can't be run: {error}") from error
     labels = data.evaluation.labels if data.evaluation else None
     stored = Samples(runner.stored_inputs(tested.inputs), None, {}, tested.origin)
-    entry, count = write_golden(runner, stored, artifact.signature, folder)
+    entry, count = write_golden(runner, stored, artifact.signature, made.folder)
     rtol, atol = artifact.golden_tolerance
     return Conversion(
         artifact=artifact,
-        passes=passes,
+        passes=made.passes,
         golden=GoldenSection(samples=count, rtol=rtol, atol=atol),
         golden_file=entry,
         baseline=_baseline(order, data),
@@ -163,7 +178,7 @@ def _measured(
             samples=len(tested), inputs=tested.origin, fidelity=runner.fidelity, outputs=compare_outputs(expected, got)
         ),
         scores=score(order.task, expected, got, labels) if labels is not None else None,
-        latency=measure_latency(runner, stored.inputs, artifact.signature),
+        latency=measure_latency(runner, stored.inputs, artifact.signature, turns),
     )
 
 

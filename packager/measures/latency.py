@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from packager.measures.quiet import Busy
 from packager.measures.running import call_size, run_all
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from manifests.manifest import SignatureSection
+    from packager.measures.quiet import Turns
     from packager.measures.running import Runnable
 
 _WARM_UP, _RUNS, _BUDGET_S = 10, 200, 2.0
@@ -27,21 +29,29 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     p50: float
     p95: float
     runs: int
+    alone: bool
+    """Whether no other worker of this machine worked meanwhile."""
+    others: float | None
+    """Processors that other processes kept busy meanwhile, on average; None: not known, or too short to tell."""
 
 
 def measure_latency(
     runnable: Runnable,
     inputs: Mapping[str, NDArray[np.generic]],
     signature: SignatureSection,
+    turns: Turns,
     *,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Latency:
     """Up to 200 calls, but no more than 2 s, after a warm-up of 10 calls, which keeps to the 2 s too."""
     size = call_size(signature) or 1
     call = {name: array[:size] for name, array in inputs.items()}
-    _timed(runnable, call, size, _WARM_UP, clock)
-    times = sorted(_timed(runnable, call, size, _RUNS, clock))
-    return Latency(p50=_quantile(times, 0.5), p95=_quantile(times, 0.95), runs=len(times))
+    with turns.alone() as alone:
+        _timed(runnable, call, size, _WARM_UP, clock)
+        busy = Busy()
+        times = sorted(_timed(runnable, call, size, _RUNS, clock))
+        others = busy.others()
+    return Latency(p50=_quantile(times, 0.5), p95=_quantile(times, 0.95), runs=len(times), alone=alone, others=others)
 
 
 def _timed(

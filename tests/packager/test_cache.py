@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
+import time
 from threading import Thread
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from packager.cache import Cache, cache_key
+from packager.scratch import open_scratch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,3 +80,39 @@ def test_a_key_depends_on_every_field_and_on_what_it_is_a_key_of() -> None:
 
     assert cache_key(Answer(1)) == cache_key(Answer(1))
     assert len({cache_key(Answer(1)), cache_key(Answer(2)), cache_key(Other(1))}) == 3
+
+
+def old(entry: Path, *, days: float) -> None:
+    used = time.time() - days * 86_400
+    os.utime(entry / "entry.json", (used, used))
+
+
+def keys(count: int) -> list[str]:
+    return ["sha256:" + f"{number:064x}" for number in range(count)]
+
+
+def test_pruning_removes_what_was_not_used_for_longest_until_the_rest_fits(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    kept = [
+        cache.keep(key, Answer(number), files(tmp_path / f"made{number}", "x" * 10_000))
+        for number, key in enumerate(keys(3))
+    ]
+    for entry, days in zip(kept, (3, 1, 2), strict=True):
+        old(entry, days=days)
+    assert cache.prune(21_000) > 10_000
+    assert [entry.exists() for entry in kept] == [False, True, True]
+    assert cache.find(keys(3)[2], Answer) is not None  # used just now, so the other one goes
+    cache.prune(11_000)
+    assert [entry.exists() for entry in kept] == [False, False, True]
+
+
+def test_pruning_leaves_what_a_running_build_has_used(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    first, second = keys(2)
+    for number, key in enumerate((first, second)):
+        old(cache.keep(key, Answer(number), files(tmp_path / f"made{number}")), days=1)
+    with open_scratch(cache.scratch):
+        assert cache.find(first, Answer) is not None
+        cache.prune(0)
+        assert cache.find(first, Answer) is not None
+        assert cache.find(second, Answer) is None

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -16,6 +19,9 @@ from packager.jobs import importation
 from packager.samples import DataFiles
 from packager.worker import Workers
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 ORDER = importation.Order(
     framework="onnx", path="/nowhere/model.onnx", trusted=False, task=importation.TaskSection(), data=DataFiles()
 )
@@ -23,13 +29,13 @@ ORDER = importation.Order(
 
 def test_a_worker_that_ends_with_a_traceback_reports_its_last_words(tmp_path: Path) -> None:
     with (
-        Workers(tmp_path, seconds=60) as workers,
-        pytest.raises(ConversionError, match="importation crashed: FileNotFoundError") as caught,
+        Workers(tmp_path, seconds=60, memory=1 << 33) as workers,
+        pytest.raises(ConversionError, match="importation crashed with exit code 1: FileNotFoundError") as caught,
         workers.job("importation", ORDER, importation.Importation),
     ):
         pass
     assert 'File "' in caught.value.hint
-    assert not list(tmp_path.iterdir())
+    assert [entry.name for entry in tmp_path.iterdir()] == ["lock"]
 
 
 def test_a_worker_keeps_the_class_and_the_hint_of_an_error(tmp_path: Path) -> None:
@@ -45,7 +51,7 @@ def test_a_worker_keeps_the_class_and_the_hint_of_an_error(tmp_path: Path) -> No
     task = importation.TaskSection(kind="classification", output="z")
     order = msgspec.structs.replace(ORDER, path=str(tmp_path / "model.onnx"), task=task)
     with (
-        Workers(tmp_path / "scratch", seconds=60) as workers,
+        Workers(tmp_path / "scratch", seconds=60, memory=1 << 33) as workers,
         pytest.raises(ConfigError, match=r"'model.task.output': expected one of y, got 'z'"),
         workers.job("importation", order, importation.Importation),
     ):
@@ -58,7 +64,7 @@ def test_a_file_in_the_users_folder_shadows_no_module_of_a_worker(
     (tmp_path / "onnx.py").write_text("raise SystemExit('shadowed')")
     monkeypatch.chdir(tmp_path)
     with (
-        Workers(tmp_path / "scratch", seconds=60) as workers,
+        Workers(tmp_path / "scratch", seconds=60, memory=1 << 33) as workers,
         pytest.raises(ConversionError, match="FileNotFoundError"),
         workers.job("importation", ORDER, importation.Importation),
     ):
@@ -78,27 +84,129 @@ from packager.jobs import importation
 from packager.samples import DataFiles
 from packager.worker import Workers
 order = importation.Order(
-    framework="onnx", path=sys.argv[1], trusted=False, task=importation.TaskSection(), data=DataFiles()
+    framework=sys.argv[3], path=sys.argv[1], trusted=True, task=importation.TaskSection(), data=DataFiles()
 )
-with Workers(Path(sys.argv[2]), seconds=60) as workers, workers.job("importation", order, importation.Importation):
+limits = {"seconds": 60, "memory": int(sys.argv[4])}
+with Workers(Path(sys.argv[2]), **limits) as workers, workers.job("importation", order, importation.Importation):
     pass
 """
 
 
-def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "model.onnx")  # whoever opens it waits for ever
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path / "model.onnx"), str(tmp_path / "scratch")])
-    deadline = time.monotonic() + 30
-    workers: list[int] = []
-    while not workers and time.monotonic() < deadline:
-        threads = Path(f"/proc/{parent.pid}/task").iterdir()
-        workers = [int(word) for thread in threads for word in (thread / "children").read_text().split()]
-    assert len(workers) == 1
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    while Path(f"/proc/{workers[0]}/cmdline").exists() and time.monotonic() < deadline:
-        state = Path(f"/proc/{workers[0]}/stat").read_text().rpartition(")")[2].split()[0]
-        if state == "Z":
-            break
-    else:
+def parent(model: Path, scratch: Path, framework: str = "onnx", memory: int = 1 << 33) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(model), str(scratch), framework, str(memory)], stderr=subprocess.PIPE
+    )
+
+
+def descendants(process: int) -> set[int]:
+    """Of a living process; empty when it is gone."""
+    found: set[int] = set()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            for word in (thread / "children").read_text().split():
+                found |= {int(word)} | descendants(int(word))
+    return found
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def until(condition: Callable[[], object], *, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
         assert time.monotonic() < deadline
+
+
+STUCK = """
+import os, re, subprocess
+subprocess.Popen(["sleep", "600"])
+open(os.environ["STARTED"], "w").close()
+re.match("(a+)+$", "a" * 60 + "b")  # holds the interpreter's lock for years
+"""
+
+
+class Loading:
+    """A pickle that runs what `code` says when it is loaded."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return exec, (self.code,)
+
+
+def test_neither_a_worker_nor_what_it_started_outlives_a_parent_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STARTED", str(tmp_path / "started"))
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Loading(STUCK), protocol=4))
+    started = parent(tmp_path / "model.pkl", tmp_path / "scratch", "sklearn")
+    until((tmp_path / "started").exists)
+    working = descendants(started.pid)
+    assert len(working) == 3, "the worker, its guard, and the process that it started"
+    started.send_signal(signal.SIGKILL)
+    started.communicate()
+    until(lambda: not any(alive(process) for process in working))
+
+
+def test_the_next_build_removes_what_a_killed_one_left_and_nothing_of_one_that_runs(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.onnx")  # whoever opens it waits for ever
+    running, killed = (parent(tmp_path / "model.onnx", tmp_path / "scratch") for _ in range(2))
+    until(lambda: len(list((tmp_path / "scratch").glob("build-*/*/job.json"))) == 2)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    with Workers(tmp_path / "scratch", seconds=60, memory=1 << 33):
+        assert len(list((tmp_path / "scratch").glob("build-*/*/job.json"))) == 1
+    assert running.poll() is None
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import os; os.kill(os.getpid(), 11)", "importation crashed by SIGSEGV"),
+        ("import os; os.kill(os.getpid(), 40)", "importation crashed by signal 40"),
+        ("import os; os._exit(5)", "importation crashed with exit code 5"),
+    ],
+    ids=["signal", "real-time-signal", "exit"],
+)
+def test_a_crash_without_a_word_says_how_the_worker_ended(tmp_path: Path, code: str, words: str) -> None:
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Loading(code), protocol=4))
+    order = msgspec.structs.replace(ORDER, framework="sklearn", path=str(tmp_path / "model.pkl"), trusted=True)
+    with (
+        Workers(tmp_path / "scratch", seconds=60, memory=1 << 33) as workers,
+        pytest.raises(ConversionError) as caught,
+        workers.job("importation", order, importation.Importation),
+    ):
+        pass
+    assert str(caught.value) == words
+
+
+def test_the_stack_of_a_crash_is_in_its_hint(tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Loading("import ctypes; ctypes.string_at(0)"), protocol=4))
+    order = msgspec.structs.replace(ORDER, framework="sklearn", path=str(tmp_path / "model.pkl"), trusted=True)
+    with (
+        Workers(tmp_path / "scratch", seconds=60, memory=1 << 33) as workers,
+        pytest.raises(ConversionError, match="SIGSEGV") as caught,
+        workers.job("importation", order, importation.Importation),
+    ):
+        pass
+    assert "in string_at" in caught.value.hint
+
+
+def test_a_worker_that_wants_more_memory_than_its_limit_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Loading("bytearray(1 << 40)"), protocol=4))
+    order = msgspec.structs.replace(ORDER, framework="sklearn", path=str(tmp_path / "model.pkl"), trusted=True)
+    with (
+        Workers(tmp_path / "scratch", seconds=60, memory=2_000_000_000) as workers,
+        pytest.raises(ConversionError, match="needs more memory than it may have: expected at most 2000 MB") as caught,
+        workers.job("importation", order, importation.Importation),
+    ):
+        pass
+    assert caught.value.code == "worker.memory"
+    assert "PACK_JOB_MEMORY" in caught.value.hint

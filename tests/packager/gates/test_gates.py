@@ -7,6 +7,7 @@ from packager.gates.accuracy import gate_accuracy
 from packager.gates.latency import gate_latency
 from packager.gates.parity import gate_parity
 from packager.gates.size import gate_size
+from packager.measures.latency import Latency
 from packager.measures.scores import Scores
 from packager.quantities import parse_limit
 
@@ -79,5 +80,20 @@ def test_size_gates_at_the_byte(size: int, verdict: str) -> None:
     ("time", "waiver", "verdict"), [(5.0, "", "passed"), (5.1, "", "failed"), (5.1, "x", "waived")]
 )
 def test_latency_gates_by_a_quantile(time: float, waiver: str, verdict: str) -> None:
-    found = gate_latency("latency_p95", parse_limit("5 ms", "ms"), time, waiver=waiver)
+    latency = Latency(p50=1.0, p95=time, runs=200, alone=True, others=0.1)
+    found = gate_latency("latency_p95", parse_limit("5 ms", "ms"), latency, waiver=waiver)
     assert (found.name, found.verdict) == ("latency_p95", verdict)
+
+
+@pytest.mark.parametrize(
+    ("alone", "others", "note"),
+    [
+        (True, 0.1, "on the machine that built"),
+        (True, None, "on the machine that built"),
+        (True, 1.5, "on the machine that built, beside 1.5 busy processors"),
+        (False, None, "on the machine that built, beside other conversions"),
+    ],
+)
+def test_latency_says_what_ran_beside_the_measurement(note: str, others: float | None, *, alone: bool) -> None:
+    latency = Latency(p50=1.0, p95=2.0, runs=200, alone=alone, others=others)
+    assert gate_latency("latency_p50", parse_limit("5 ms", "ms"), latency, waiver="").note == note
