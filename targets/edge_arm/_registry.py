@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     Emitter: TypeAlias = Callable[..., Value | Sequence[Value]]
     """Called with the emission, the node, and one argument for each of the node's inputs, None where it is left out."""
+    E = TypeVar("E", bound=Emitter)
 
 NEWEST = 28
 """The newest opset whose operators were read; a later version of an operator may mean something else."""
@@ -38,10 +39,10 @@ class Entry(NamedTuple):
 _ENTRIES: dict[str, list[Entry]] = {}
 
 
-def operator(name: str, *, since: int = 1, until: int = NEWEST) -> Callable[[Emitter], Emitter]:
+def operator(name: str, *, since: int = 1, until: int = NEWEST) -> Callable[[E], E]:
     """Register the decorated function for the operator's versions from `since` to `until`, both included."""
 
-    def register(emit: Emitter) -> Emitter:
+    def register(emit: E) -> E:
         _ENTRIES.setdefault(name, []).append(Entry(emit, since, until))
         return emit
 

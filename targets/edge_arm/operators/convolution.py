@@ -58,6 +58,16 @@ def _output_sizes(node: Node, x: Value, weights: Value) -> tuple[int, ...]:
     )
 
 
+def convolved_line(g: Emission, x: Value, weights: Value, stride: int) -> Value:
+    """[batch, channels, places] under weights [outputs, channels, taps], without padding."""
+    count = (x.shape[2] - weights.shape[2]) // stride + 1
+    view = Window((1, x.shape[2]), (1, weights.shape[2]), (1, stride), (1, 1), (0, 0), (0, 0), (1, count))
+    g.macs += x.shape[0] * count * prod(weights.shape)
+    flat = g.reshape(weights, (*weights.shape[:2], 1, weights.shape[2]))
+    bias = g.constant(np.zeros(weights.shape[0], np.float32))
+    return _as_line(g, _plane(g, _as_plane(g, x), flat, bias, view, 1))
+
+
 def _as_plane(g: Emission, x: Value) -> Value:
     """[N, C, W] as [N, C, 1, W], channels-last in memory."""
     tensor = g.tensor(x, _layout.channels_last(_LINE))

@@ -11,58 +11,122 @@ from ai_edge_litert import schema_py_generated as schema
 from targets.edge_arm import _layout
 from targets.edge_arm._registry import UnsupportedError, operator
 from targets.edge_arm._window import Window, coverage, window
+from targets.edge_arm.operators._pooled_places import pooled_places
 from targets.edge_arm.operators.convolution import bordered
 from targets.edge_arm.operators.slicing import padded, strided
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
     from targets.edge_arm._emission import Emission, Value
     from targets.edge_arm._source import Node
 
-_PLANE = 4
+_PLANE, _SPACE = 4, 5
 _TAPS = 64
 """Largest dilated kernel that is composed of slices, in elements."""
 
 
 @operator("MaxPool")
-def max_pool(g: Emission, node: Node, x: Value) -> Value:
-    """The largest of each window."""
-    _check(x)
-    view = _view(node, x)
-    lowest = g.scalar(float(np.finfo(np.float32).min), g.constant(np.zeros((), np.float32)))
-    planes, flat = _flattened(g, x, view)
-    if max(flat.dilations) > 1:
-        return _restored(g, _tapped(g, planes, flat, lowest), x, view)
-    planes, padding = bordered(g, planes, flat, lowest)
-    return _restored(g, _pool(g, "MAX_POOL_2D", planes, flat, padding), x, view)
+def max_pool(g: Emission, node: Node, x: Value) -> Value | tuple[Value, Value]:
+    """The largest of each window; and, where that is read, its place in the whole of x."""
+    if len(node.outputs) > 1 and node.outputs[1]:
+        return pooled_places(g, x, _checked_view(node, x), by_columns=bool(node.integer("storage_order", 0)))
+    if x.stored.name in {"int8", "uint8"}:
+        return g.cast(_largest(g, g.cast(x, np.float32), _checked_view(node, x)), x.dtype)
+    return _largest(g, x, _checked_view(node, x))
+
+
+def _largest(g: Emission, x: Value, view: Window) -> Value:
+    return _staged(g, x, view, _largest_of_plane)
+
+
+def _largest_of_plane(g: Emission, planes: Value, view: Window) -> Value:
+    lowest = g.scalar(float(np.finfo(np.float32).min), planes)
+    if max(view.dilations) > 1:
+        return _tapped(g, planes, view, lowest)
+    planes, padding = bordered(g, planes, view, lowest)
+    return _pool(g, "MAX_POOL_2D", planes, view, padding)
 
 
 @operator("AveragePool")
 def average_pool(g: Emission, node: Node, x: Value) -> Value:
     """The mean of each window, over the input alone or with the declared padding (`count_include_pad`)."""
-    _check(x)
-    view = _view(node, x)
+    view = _checked_view(node, x)
     counted = coverage(view, padding=bool(node.integer("count_include_pad", 0)))
-    planes, flat = _flattened(g, x, view)
-    full = float(np.prod(view.kernel))
-    if max(flat.dilations) > 1:
-        sums = _restored(g, _tapped(g, planes, flat, None), x, view)
-        return g.mul(sums, g.constant((1 / counted).astype(np.float32)))
-    inside = coverage(view, padding=False)
-    if flat.is_same and not flat.is_valid and np.array_equal(inside, counted):
-        return _restored(g, _pool(g, "AVERAGE_POOL_2D", planes, flat, "SAME"), x, view)
-    if not flat.is_valid:
-        planes = _zero_bordered(g, planes, flat)
-    result = _restored(g, _pool(g, "AVERAGE_POOL_2D", planes, flat, "VALID"), x, view)
-    if (counted == full).all():
-        return result
-    return g.mul(result, g.constant((full / counted).astype(np.float32)))
+    if x.rank < _SPACE and max(view.dilations) == 1:
+        planes, flat = _flattened(g, x, view)
+        if flat.is_same and not flat.is_valid and np.array_equal(coverage(view, padding=False), counted):
+            return _restored(g, _pool(g, "AVERAGE_POOL_2D", planes, flat, "SAME"), x, view)
+    return _over(g, _means(g, x, view), float(np.prod(view.kernel)) / counted)
 
 
-def _check(x: Value) -> None:
-    if x.stored != np.float32:
+@operator("LpPool", since=2)
+def lp_pool(g: Emission, node: Node, x: Value) -> Value:
+    """The p-norm of each window."""
+    view = _checked_view(node, x)
+    p = node.integer("p", 2)
+    size = g.elementwise("ABS", x)
+    powers = {1: size, 2: g.mul(x, x)}.get(p) or g.elementwise(
+        "POW", size, g.scalar(p, x), options=schema.PowOptionsT()
+    )
+    total = _over(g, _means(g, powers, view), np.array(np.prod(view.kernel)))
+    if p == 1:
+        return total
+    if p == 2:  # noqa: PLR2004 - the root has an operator
+        return g.elementwise("SQRT", total)
+    return _power(g, total, 1 / p)
+
+
+def _power(g: Emission, x: Value, exponent: float) -> Value:
+    return g.elementwise("POW", x, g.scalar(exponent, x), options=schema.PowOptionsT())
+
+
+def _means(g: Emission, x: Value, view: Window) -> Value:
+    """The sum of each window, zeros around it, over the kernel's size."""
+    return _staged(g, x, view, _mean_of_plane)
+
+
+def _mean_of_plane(g: Emission, planes: Value, view: Window) -> Value:
+    if max(view.dilations) > 1:
+        return g.mul(_tapped(g, planes, view, None), g.scalar(1 / float(np.prod(view.kernel)), planes))
+    if not view.is_valid:
+        planes = _zero_bordered(g, planes, view)
+    return _pool(g, "AVERAGE_POOL_2D", planes, view, "VALID")
+
+
+def _over(g: Emission, x: Value, factor: NDArray[np.floating]) -> Value:
+    """X times a factor for each place, or none where that is 1."""
+    return x if (factor == 1).all() else g.mul(x, g.constant(factor.astype(np.float32)))
+
+
+def _staged(g: Emission, x: Value, view: Window, pool: Callable[[Emission, Value, Window], Value]) -> Value:
+    """A pool over one or two axes at once; one over three is one over the last two, then one over the first."""
+    if x.rank < _SPACE:
+        planes, flat = _flattened(g, x, view)
+        return _restored(g, pool(g, planes, flat), x, view)
+    batch, channels, depth, height, width = x.shape
+    folded = g.graph.reshape(g.tensor(x, _layout.channels_last(_SPACE)), (batch * depth, height, width, channels))
+    last = _layout.channels_last(_PLANE)
+    inner = Window(*(part[1:] for part in view))
+    plane = pool(g, g.made(folded, x.dtype, last), inner)
+    rows, columns = view.outputs[1:]
+    tall = g.graph.reshape(g.tensor(plane, last), (batch, depth, rows * columns, channels))
+    outer = Window(*((part[0], 0 if place in {4, 5} else 1) for place, part in enumerate(view)))._replace(
+        sizes=(depth, rows * columns), outputs=(view.outputs[0], rows * columns)
+    )
+    result = pool(g, g.made(tall, x.dtype, last), outer)
+    whole = g.graph.reshape(g.tensor(result, last), (batch, *view.outputs, channels))
+    return g.made(whole, x.dtype, _layout.channels_last(_SPACE))
+
+
+def _checked_view(node: Node, x: Value) -> Window:
+    if x.stored.name not in {"float32", "int8", "uint8"}:
         raise UnsupportedError(f"a pool of {x.dtype.name} has no kernel")
-    if x.rank not in {3, 4}:
+    if x.rank not in {3, 4, 5}:
         raise UnsupportedError(f"a pool of rank {x.rank} is not served")
+    return _view(node, x)
 
 
 def _view(node: Node, x: Value) -> Window:
