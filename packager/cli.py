@@ -11,7 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from packager import console
-from packager.commands import build, init, inspect, keys, plan, schema, targets, verify
+from packager.commands import build, init, inspect, keys, plan, pull, push, schema, targets, verify
 from packager.errors import ExitCode, PackError
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def make_app() -> typer.Typer:
     app.command("plan")(plan.plan)
     app.command("inspect")(inspect.inspect)
     app.command("verify")(verify.verify)
+    app.command("push")(push.push)
+    app.command("pull")(pull.pull)
     app.add_typer(keys.make_app(), name="keys")
     app.command("targets")(targets.targets)
     app.command("schema")(schema.schema)

@@ -22,6 +22,7 @@ _CODE = (
     "packager/importers",
     "packager/jobs",
     "packager/measures",
+    "packager/oci",
     "packager/samples.py",
     "packager/signatures.py",
     "packager/sources",

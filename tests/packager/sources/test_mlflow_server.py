@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packager.errors import ConfigError, ConversionError, NetworkError
-from tests.packager.sources.conftest import free_port, locked, served
+from tests.packager.servers import free_port, locked, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from packager.sources._source import Fetched
-    from tests.packager.sources.conftest import Address, Fetch
+    from tests.packager.servers import Address
+    from tests.packager.sources.conftest import Fetch
 
 pytestmark = pytest.mark.slow
 REGISTER = """

@@ -1,0 +1,1 @@
+"""OCI registries: what is pulled from them, and what is pushed to them."""
