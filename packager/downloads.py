@@ -78,6 +78,18 @@ def refuse_large(what: str, size: int, limit: int) -> None:
         )
 
 
+def place_below(folder: Path, name: str) -> Path:
+    """Where a file that a registry names so stands below `folder`.
+
+    Raises:
+        ConversionError: it would stand elsewhere.
+    """
+    parts = name.removeprefix("./").split("/")
+    if not all(parts) or any(part in {".", ".."} or "\\" in part or "\0" in part for part in parts):
+        raise ConversionError("source.path", f"'{name[:200]}' leads out of the model's folder, or is no path")
+    return folder.joinpath(*parts)
+
+
 def _complete(sink: BinaryIO, what: str, size: int, read: Read, pause: Callable[[float], None]) -> None:
     failures = 0
     while (offset := sink.seek(0, os.SEEK_END)) != size:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from manifests.layout import Descriptor
     from packager.oci.reference import Reference
 
-_BLOCK = 1 << 20
+_BLOCK = 64 << 10
+"""Of a block that is interrupted nothing is kept."""
 _TIMEOUT = (10.0, 60.0)
 """Seconds for the connection, and between two bytes."""
 _OK, _CREATED, _ACCEPTED, _PARTIAL = 200, 201, 202, 206
@@ -121,7 +122,9 @@ class Repository:
         place = urljoin(begun.url, begun.headers.get("Location", ""))
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(descriptor.size)}
         with path.open("rb") as stream:
-            done = self._send("PUT", place, headers=headers, parameters={"digest": descriptor.digest}, body=stream)
+            # Requests would send an empty stream in chunks, in spite of its length.
+            body = stream if descriptor.size else b""
+            done = self._send("PUT", place, headers=headers, parameters={"digest": descriptor.digest}, body=body)
         self._expect(done, _CREATED)
 
     def put_manifest(self, data: bytes, wanted: str, media_type: str) -> bool:
@@ -219,7 +222,7 @@ class Repository:
 
     def _reason(self, answer: requests.Response) -> str:
         try:
-            problem = msgspec.json.decode(answer.content[:_BLOCK], type=_Problem)
+            problem = msgspec.json.decode(answer.content[:DOCUMENT_LIMIT], type=_Problem)
         except (msgspec.DecodeError, requests.RequestException):
             return ""
         text = "; ".join(entry.message for entry in problem.errors if entry.message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -159,7 +160,7 @@ def _pull_blob(repository: Repository, layout: Layout, blob: Descriptor, partial
         partial_path(partials, blob.digest),
         blob.digest,
         blob.size,
-        lambda offset: repository.blob(blob, offset),
+        partial(repository.blob, blob),
         digest=blob.digest,
     )
     layout.add_file(arrived, blob.media_type)

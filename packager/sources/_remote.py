@@ -65,6 +65,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     extra: str
     identity: str = ""
     """Where the reference alone says which content it means."""
+    version: str = ""
+    """Where the reference alone says it."""
 
 
 def fetch_remote(request: Request, project: Project, cache: Cache, workers: Workers) -> Fetched:
@@ -81,6 +83,7 @@ def fetch_remote(request: Request, project: Project, cache: Cache, workers: Work
     )
     found = cache.find(cache_key(key), Download) if request.identity else None
     cached = found is not None
+    version = request.version or (found[0].version if found else "")
     while found is None:
         order = FetchOrder(
             source=request.source,
@@ -90,6 +93,7 @@ def fetch_remote(request: Request, project: Project, cache: Cache, workers: Work
             size_limit=project.size_limit,
         )
         with workers.job("fetch", order, Download) as (download, files):
+            version = download.version
             place = cache_key(msgspec.structs.replace(key, identity=download.identity))
             if not download.fetched:
                 # A damaged entry is thrown away when it is read, and then there is something to fetch.
@@ -104,7 +108,7 @@ def fetch_remote(request: Request, project: Project, cache: Cache, workers: Work
         path=path,
         digest=content_digest(path),
         reference=redact(project.model.source).partition("?")[0],
-        version=download.version,
+        version=version,
         lineage=download.lineage,
         cached=cached,
     )

@@ -58,7 +58,7 @@ def fetch(project: Path) -> Fetch:
         (project / "pack.toml").write_text(f"[model]\n{model}\n[targets.cloud]\n")
         loaded = load_project(project)
         cache = Cache(loaded.cache)
-        with Workers(cache.scratch, seconds=120) as workers:
+        with Workers(cache.scratch, seconds=120, memory=loaded.job_memory) as workers:
             return fetch_model(loaded, cache, workers)
 
     return run
