@@ -46,7 +46,7 @@ def fold(model: onnx.ModelProto, types: dict[str, Type]) -> bool:
         return False
     made = {name for node in folded for name in node.output if name}
     read = {name for node in kept for name in _reads(node)} | {entry.name for entry in model.graph.output}
-    needed = {name for node in folded for name in node.input}
+    needed = {name for node in folded for name in _reads(node)}
     inputs = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name in needed}
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     values.update(evaluated(folded, opsets, inputs | nothing | values, sorted(made & read)))
@@ -69,9 +69,9 @@ def empty(kind: Type) -> NDArray[np.generic]:
 
 
 def _is_foldable(node: onnx.NodeProto, known: set[str], types: dict[str, Type]) -> bool:
-    if node.op_type in _RANDOM or any(entry.HasField("g") or entry.graphs for entry in node.attribute):
+    if not is_computable(node):
         return False
-    if not all(name in known for name in node.input if name):
+    if not all(name in known for name in _reads(node) if name):
         return False
     return all(np.prod(types[name].shape) <= _LIMIT for name in node.output if name in types)
 
@@ -85,11 +85,19 @@ def _measured(node: onnx.NodeProto, shape: Shape) -> NDArray[np.generic]:
 
 def _reads(node: onnx.NodeProto) -> Iterable[str]:
     yield from node.input
+    yield from captured(node)
+
+
+def captured(node: onnx.NodeProto) -> list[str]:
+    """What the subgraphs of a node read of the graphs around it, each name once."""
+    found: dict[str, None] = {}
     for entry in node.attribute:
         for graph in (*([entry.g] if entry.HasField("g") else []), *entry.graphs):
-            for inner in graph.node:
-                yield from _reads(inner)
-            yield from (output.name for output in graph.output)
+            own = {value.name for value in (*graph.input, *graph.initializer)}
+            own.update(name for inner in graph.node for name in inner.output)
+            names = [name for inner in graph.node for name in _reads(inner)] + [value.name for value in graph.output]
+            found.update((name, None) for name in names if name and name not in own)
+    return list(found)
 
 
 def evaluated(
@@ -103,7 +111,7 @@ def evaluated(
 
     if not names:
         return {}
-    read = {name for node in nodes for name in node.input}
+    read = {name for node in nodes for name in _reads(node)}
     graph = onnx.helper.make_graph(
         nodes,
         "constants",
@@ -117,9 +125,12 @@ def evaluated(
     return {name: np.asarray(result) for name, result in zip(names, results, strict=True)}
 
 
-def is_random(operator: str) -> bool:
-    """Whether an operator gives something else each time."""
-    return operator in _RANDOM
+def is_computable(node: onnx.NodeProto) -> bool:
+    """Whether the reference implementation gives what the node gives: it is ONNX's own, not random, and plain."""
+    has_subgraph = any(entry.HasField("g") or entry.graphs for entry in node.attribute)
+    return (
+        node.op_type not in _RANDOM and not has_subgraph and bool(onnx.defs.has(node.op_type, domain_of(node.domain)))
+    )
 
 
 def domain_of(domain: str) -> str:

@@ -9,7 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from targets._target import Finding
 from targets.edge_arm._emission import Emission, Value, stored
-from targets.edge_arm._folding import evaluated, is_random
+from targets.edge_arm._folding import evaluated, is_computable
 from targets.edge_arm._graph import Tensor
 from targets.edge_arm._registry import UnsupportedError, emitter
 
@@ -30,9 +30,18 @@ class Lowered(NamedTuple):
 def lower(source: Source) -> Lowered:
     """The TFLite graph of a model, with every node that can't be expressed, all at once."""
     emission = Emission()
+    given = {name: _input(emission, name, source.types[name]) for name in source.inputs if name in source.types}
+    values, findings = walk(emission, source, given)
+    if not findings:
+        for name in source.outputs:
+            emission.graph.outputs[name] = _output(emission, values[name])
+    return Lowered(emission.graph, emission.macs, findings, tuple(_notes(source)))
+
+
+def walk(emission: Emission, source: Source, given: dict[str, Value]) -> tuple[dict[str, Value], list[Finding]]:
+    """Every value of the source by its name, made of the inputs that are given; and what could not be made."""
     uses = _uses(source)
-    values = {name: _input(emission, name, source.types[name]) for name in source.inputs if name in source.types}
-    values.update({name: emission.constant(array) for name, array in source.constants.items()})
+    values = given | {name: emission.constant(array) for name, array in source.constants.items()}
     for name, value in values.items():
         value.uses = uses.get(name, 0)
     findings: list[Finding] = []
@@ -44,16 +53,13 @@ def lower(source: Source) -> Lowered:
             made = {name: _opaque(source.types.get(name)) for name in node.outputs if name}
         for name, value in made.items():
             values[name] = _bound(emission, value, uses.get(name, 0))
-    if not findings:
-        for name in source.outputs:
-            emission.graph.outputs[name] = _output(emission, values[name])
-    return Lowered(emission.graph, emission.macs, findings, tuple(_notes(source)))
+    return values, findings
 
 
 def _emit(emission: Emission, node: Node, values: dict[str, Value], source: Source) -> dict[str, Value]:
     inputs = [values[name] if name else None for name in node.inputs]
     constants = {name: values[name].constant for name in node.inputs if name}
-    if constants and not is_random(node.operator) and all(array is not None for array in constants.values()):
+    if constants and is_computable(node.proto) and all(array is not None for array in constants.values()):
         known = {name: array for name, array in constants.items() if array is not None}
         results = evaluated([node.proto], source.opsets, known, [name for name in node.outputs if name])
         return {name: emission.constant(array) for name, array in results.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from targets.edge_arm._control import unrolled
 from targets.edge_arm._definitions import expanded, inferred
-from targets.edge_arm._folding import domain_of, empty, fold, is_empty
+from targets.edge_arm._folding import captured, domain_of, empty, fold, is_empty
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -41,9 +41,11 @@ class Node:
     domain: str
     version: int
     inputs: tuple[str, ...]
+    """Its own, then what its subgraphs read of the graph around it."""
     outputs: tuple[str, ...]
-    attributes: dict[str, Any] = field(default_factory=dict)
-    proto: onnx.NodeProto = field(default_factory=onnx.NodeProto)
+    attributes: dict[str, Any]
+    proto: onnx.NodeProto
+    opsets: dict[str, int]
 
     def integer(self, name: str, default: int) -> int:
         """The attribute, or its default."""
@@ -101,7 +103,8 @@ def read_source(model: onnx.ModelProto, served: Collection[str]) -> Source:
     opsets = {domain_of(entry.domain): entry.version for entry in private.opset_import}
     while True:
         private = expanded(private, served)
-        types = dict(_types(inferred(private).graph))
+        shaped = inferred(private)
+        types = dict(_types(shaped.graph))
         folded = fold(private, types)
         shapes = {tensor.name: tuple(tensor.dims) for tensor in private.graph.initializer}
         shapes.update({name: kind.shape for name, kind in types.items()})
@@ -112,7 +115,7 @@ def read_source(model: onnx.ModelProto, served: Collection[str]) -> Source:
     types.update({name: Type(array.dtype, array.shape) for name, array in constants.items()})
     constants.update({name: empty(types[name]) for name in inputs if is_empty(types, name)})
     return Source(
-        nodes=tuple(_node(node, opsets) for node in private.graph.node),
+        nodes=tuple(_node(node, opsets) for node in shaped.graph.node),
         inputs=inputs,
         outputs=tuple(entry.name for entry in private.graph.output),
         types=types,
@@ -129,7 +132,8 @@ def _node(node: onnx.NodeProto, opsets: dict[str, int]) -> Node:
     except onnx.defs.SchemaError:
         version = opsets.get(domain, 1)
     attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-    return Node(node.name, node.op_type, domain, version, tuple(node.input), tuple(node.output), attributes, node)
+    inputs = (*node.input, *captured(node))
+    return Node(node.name, node.op_type, domain, version, inputs, tuple(node.output), attributes, node, opsets)
 
 
 def _types(graph: onnx.GraphProto) -> Iterable[tuple[str, Type]]:

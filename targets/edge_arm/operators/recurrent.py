@@ -16,7 +16,7 @@ from targets.edge_arm._repetition import repeated
 from targets.edge_arm.operators._cells import CELLS, Weights, activations
 from targets.edge_arm.operators.lookup import reversed_sequences
 from targets.edge_arm.operators.matmul import fully_connected
-from targets.edge_arm.operators.slicing import entry, joined, span, taken
+from targets.edge_arm.operators.slicing import entry, joined, span, taken, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -198,17 +198,9 @@ def _looped(g: Emission, sequence: _Sequence) -> tuple[Value | None, list[Value]
         following = sequence.cell.step(inner, own, projected, before)
         row, after = _kept(inner, lengths, turn, before, following)
         if sequence.wants_all:
-            after.append(_written(inner, now[-1], row, place))
+            after.append(written(inner, now[-1], row, place))
         return after
 
-    ends = repeated(g, steps, state, fixed, body)
+    ends = repeated(g, g.constant(np.array(steps, np.int64)), state, fixed, body)
     rows = ends.pop() if sequence.wants_all else None
     return rows, ends
-
-
-def _written(g: Emission, rows: Value, row: Value, place: Value) -> Value:
-    """The rows with one of them replaced."""
-    zero = g.constant(np.zeros(1, place.dtype))
-    start = joined(g, [g.reshape(place, (1,)), zero, zero], 0)
-    inputs = [g.tensor(rows), g.tensor(g.reshape(row, (1, *row.shape))), g.tensor(start)]
-    return g.made(g.graph.add("DYNAMIC_UPDATE_SLICE", inputs, rows.shape, rows.stored), rows.dtype)

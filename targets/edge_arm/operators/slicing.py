@@ -129,6 +129,14 @@ def entry(g: Emission, x: Value, axis: int, place: int) -> Value:
     return g.reshape(part, x.shape[:axis] + x.shape[axis + 1 :])
 
 
+def written(g: Emission, rows: Value, row: Value, place: Value) -> Value:
+    """The rows with the one at a place, which the model computes, replaced."""
+    zeros = g.constant(np.zeros(rows.rank - 1, place.dtype))
+    start = joined(g, [g.reshape(place, (1,)), zeros], 0)
+    inputs = [g.tensor(rows), g.tensor(g.reshape(row, (1, *row.shape))), g.tensor(start)]
+    return g.made(g.graph.add("DYNAMIC_UPDATE_SLICE", inputs, rows.shape, rows.stored), rows.dtype)
+
+
 def strided(g: Emission, x: Value, ranges: Sequence[range]) -> Value:
     """The elements of x at a range of places along each axis."""
     if x.constant is not None:
