@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.config import notify_socket, read_config
+from agent.config import check_identity, notify_socket, read_config
 from agent.errors import AgentError, ConfigError
 
 if TYPE_CHECKING:
@@ -36,9 +36,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED)
 
 
+class _Version(argparse.Action):
+    """Looked up when it is asked for, so that the daemon does not load what reads it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_rest: object) -> None:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"pack-agent {version('packtrain')}\n")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pack-agent", description="Keeps the models of a device up to date")
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{run,status}")
     run = commands.add_parser("run", help="run the daemon until it is told to stop")
     status = commands.add_parser("status", help="say what is active and what is under way")
     for command in (run, status):
@@ -56,6 +67,7 @@ def _run(path: Path) -> None:
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     config = read_config(path)
+    check_identity(config)
     with alone(config.state):
         events: SimpleQueue[object] = SimpleQueue()
         daemon = Daemon(path.absolute(), config, events)

@@ -100,6 +100,29 @@ def read_config(path: Path) -> AgentConfig:
         raise ConfigError("config.field", f"'{path}' is not valid: {error}") from error
 
 
+def check_identity(config: AgentConfig) -> None:
+    """Refuse a device that could neither sign reports nor know whom to trust; the key itself is read by who signs.
+
+    Raises:
+        ConfigError: key or root of trust can't be read, or is none.
+    """
+    for field, path, start in (("key", config.key, b"-----BEGIN"), ("root", config.root, b"{")):
+        try:
+            with path.open("rb") as file:
+                begun = file.read(len(start))
+        except OSError as error:
+            raise ConfigError(
+                f"config.{field}",
+                f"'{field}': '{path}' can't be read: {(error.strerror or '').lower()}",
+                hint="pack-fleet enroll writes one",
+            ) from error
+        if begun != start:
+            expected = "a private key as PEM" if field == "key" else "TUF root metadata"
+            raise ConfigError(
+                f"config.{field}", f"'{field}': '{path}' is not {expected}", hint="pack-fleet enroll writes one"
+            )
+
+
 def default_state() -> Path:
     """The state folder that an application uses when it names none: ``PACK_AGENT_STATE``, else the system's."""
     return Path(os.environ.get("PACK_AGENT_STATE") or DEFAULT_STATE)

@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from agent.errors import AgentError
+from agent.errors import AgentError, ConfigError
 from agent.journal import Journal
 from agent.link import Connected, Delivered, Disconnected, Received
 from agent.mqtt import client_id, connect
@@ -125,7 +125,8 @@ class Daemon:
                 self._updates.reconnected()
                 self._telemetry.send()
             case Disconnected():
-                _log.warning("not connected: %s", event.reason)
+                broker = self._config.broker
+                _log.warning("not connected to %s:%d: %s", broker.host, broker.port, event.reason)
             case Received() if event.topic == self._topics["desired"] and len(event.payload) <= PAYLOAD_LIMIT:
                 self._updates.desire(event.payload)
             case Delivered():
@@ -164,9 +165,18 @@ def alone(state: Path) -> Iterator[None]:
 
     Raises:
         AgentError: another one holds it.
+        ConfigError: it can't be made, or not be written.
     """
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "lock").open("w") as lock:
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        lock = (state / "lock").open("w")
+    except OSError as error:
+        raise ConfigError(
+            "config.state",
+            f"state folder '{state}' can't be used: {(error.strerror or '').lower()}",
+            hint="name another one in agent.toml, or let the agent's user write there",
+        ) from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -81,7 +81,7 @@ class _Connection:
         self._events.put(Connected())
 
     def _failed(self, _client: paho.Client, _userdata: object) -> None:
-        self._events.put(Disconnected("no connection"))
+        self._events.put(Disconnected("nobody answers there, or the network or TLS refuses; it is tried again"))
 
     def _disconnected(
         self,

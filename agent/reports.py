@@ -55,7 +55,7 @@ class Reports:
         self._sequence = 0
         self._news = False
         self._worker: int | None = None
-        self._signed = False
+        self._answered = False
         self._upto = 0
         self._in_flight: int | None = None
 
@@ -89,7 +89,7 @@ class Reports:
                 for step in steps
             ),
         )
-        self._signed = False
+        self._answered = False
         self._worker = self._workers.start("agent.report", [], msgspec.json.encode(job))
 
     def output(self, output: Output) -> None:
@@ -98,9 +98,10 @@ class Reports:
             return
         line = msgspec.json.decode(output.line, type=AnyLine)
         if isinstance(line, Signed):
-            self._signed = True
+            self._answered = True
             self._in_flight = self._link.publish(self._topic, line.envelope)
         elif isinstance(line, Failed):
+            self._answered = True
             _log.error("report can't be signed: %s: %s", line.fault.code, line.fault.message)
 
     def ended(self, ended: Ended) -> None:
@@ -108,7 +109,7 @@ class Reports:
         if ended.worker != self._worker:
             return
         self._worker = None
-        if not self._signed:
+        if not self._answered:
             _log.error("report was not signed: exit status %d: %s", ended.status, ended.errors)
             self._news = True
             self._timers.set("report", RETRY, self.send)
