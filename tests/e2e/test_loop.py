@@ -114,7 +114,12 @@ def test_drift_on_a_device_brings_a_new_version_without_a_failed_call(site: Site
             return True if model.version == "2" else None
 
         site.wait("the application is switched to version 2", switched)
-        site.wait("version 2 is committed", lambda: committed(address, "2"))
+
+        def proven() -> bool | None:
+            use(3.0)
+            return committed(address, "2")
+
+        site.wait("version 2 is committed", proven)
 
     (request,) = get(address, "requests")["items"]
     assert request["model"] == "gauss"

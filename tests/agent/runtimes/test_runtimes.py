@@ -10,8 +10,7 @@ import pytest
 from onnx import helper
 
 from agent.runtimes import litert, onnxruntime
-from targets.edge_arm._lowering import lower
-from targets.edge_arm._source import read_source
+from targets.edge_arm import target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,8 +44,10 @@ def runtime(request: pytest.FixtureRequest, model: onnx.ModelProto, tmp_path: Pa
         onnx.save(model, tmp_path / "model.onnx")
         opened = onnxruntime.open_model(tmp_path / "model.onnx", threads=1)
     else:
-        (tmp_path / "model.tflite").write_bytes(lower(read_source(model, ())).graph.serialize())
-        opened = litert.open_model(tmp_path / "model.tflite", threads=1)
+        onnx.save(model, tmp_path / "model.onnx")
+        (tmp_path / "out").mkdir()
+        artifact = target.convert(tmp_path / "model.onnx", target.Options(), None, tmp_path / "out")
+        opened = litert.open_model(tmp_path / "out" / artifact.runtime.entry, threads=1)
     yield opened
     opened.close()
 
