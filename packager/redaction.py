@@ -23,7 +23,7 @@ _PARAMETER = re.compile(
     r"(?i)\b((?:x-(?:amz|goog)-(?:signature|credential|security-token)|sig|signature|token|access_token|password)=)"
     r"[^\s&'\"<>]+"
 )
-_HEADER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9+/._~-]{8,}=*")
+_HEADER = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*['\"]?(?:bearer|basic|token)\s+)[^\s'\",]+")
 _SECRET_PARAMETER = re.compile(r"(?i)signature|^sig$|token|credential|password|secret|^key$|api.?key|accesskey|policy")
 
 
@@ -34,7 +34,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     text = _USER.sub(rf"\1{HIDDEN}@", text)
     text = _QUERY.sub(rf"\1?{HIDDEN}", text)
     text = _PARAMETER.sub(rf"\1{HIDDEN}", text)
-    return _HEADER.sub(rf"\1 {HIDDEN}", text)
+    return _HEADER.sub(rf"\1{HIDDEN}", text)
 
 
 def secret_in(url: str) -> str:
