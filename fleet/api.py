@@ -58,6 +58,8 @@ PAGE_LIMIT = 500
 STEPS_SHOWN = 50
 """Newest steps of updates shown of one device."""
 PAGES = Path(__file__).parent / "dashboards"
+_CALLERS_MISTAKES = range(400, 500)
+"""HTTP's status codes of what only the caller can mend: they are answered, and fill no log."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 SECURITY_HEADERS = {
@@ -214,7 +216,9 @@ def create_app(store: Store, config: FleetConfig) -> Litestar:
         },
         before_request=_check_host(config.api.host),
         before_send=[_add_headers],
-        logging_config=LoggingConfig(configure_root_logger=False, log_exceptions="always"),
+        logging_config=LoggingConfig(
+            configure_root_logger=False, log_exceptions="always", disable_stack_trace=set(_CALLERS_MISTAKES)
+        ),
         openapi_config=OpenAPIConfig(
             title="packtrain fleet",
             version="1",

@@ -25,8 +25,11 @@ def explain_usage(error: TyperException) -> tuple[str, str]:
         return message, "pack-fleet --help shows what it takes"
     message = _SUGGESTION.sub("", message)
     known = [name for entry in context.command.params for name in entry.opts]
-    known += getattr(context.command, "commands", {})
+    commands = getattr(context.command, "commands", {})
+    known += commands
     typed = getattr(error, "option_name", "") or message.partition("'")[2].rpartition("'")[0]
+    if any(typed in entry.opts for command in commands.values() for entry in command.params):
+        return message, f"it stands behind the command: {context.command_path} COMMAND {typed} ..."
     close = get_close_matches(typed, known, n=1, cutoff=0.6)
     return message, f"did you mean '{close[0]}'?" if close else f"{context.command_path} --help shows what it takes"
 

@@ -35,7 +35,7 @@ def requests(
                 view.version,
                 f"{view.score:.2f}",
                 show_time(view.created),
-                ", ".join(f"{one.sink}: {one.state}" for one in view.deliveries),
+                ", ".join(f"{one.sink}: {one.state}" for one in view.deliveries) or "no sink",
             )
             for view in views
         ],

@@ -26,4 +26,7 @@ def serve(*, workspace: Place = None, output: Form = Output.TEXT) -> None:
             broker = f"{addresses.engine} at {addresses.broker_host}:{addresses.broker_port}"
             console.print_line(f"ready: {broker}, {addresses.api}")
 
-    asyncio.run(serve_fleet(open_workspace(workspace), announce=announce, say=console.say, clock=time.time))
+    place = open_workspace(workspace)
+    if not place.config.sinks:
+        console.say("no [[sinks]] in fleet.toml: drift is shown, and nobody is asked for a retraining")
+    asyncio.run(serve_fleet(place, announce=announce, say=console.say, clock=time.time))

@@ -9,6 +9,7 @@ import typer
 from fleet import console
 from fleet.commands.options import Form, Place, open_store, open_workspace, show_time
 from fleet.console import Output
+from fleet.errors import FleetError
 
 
 def where(
@@ -18,6 +19,8 @@ def where(
     from fleet.views import view_placement
 
     with open_store(open_workspace(workspace)) as store:
+        if not store.releases.all(model):
+            raise FleetError("fleet.release", f"no release of '{model}'", hint="pack-fleet releases lists them")
         assigned = store.wishes.assigned()
         views = [
             view_placement(placement, assigned[placement.device].models if placement.device in assigned else ())

@@ -87,6 +87,7 @@ function tiles({ devices, models, verdicts, requests }) {
   const current = currentVerdicts(verdicts.items, devices.items);
   const drifted = current.filter((verdict) => verdict.verdict === "drifted");
   const open = requests.items.flatMap((request) => request.deliveries).filter((one) => one.state !== "sent");
+  const unheard = requests.items.filter((request) => !request.deliveries.length).length;
   return [
     tile("Devices online", online, ` of ${total}`, devices.items.length ? `${models.items.length} ${plural(models.items.length, "model")}` : "none enrolled"),
     tile("On the assigned version", wanted.length ? arrived.length : "–", wanted.length ? ` of ${wanted.length}` : "",
@@ -94,7 +95,7 @@ function tiles({ devices, models, verdicts, requests }) {
     tile("Drift", drifted.length ? "Found" : current.length ? "None" : "–", "",
       drifted.length ? drifted.map((one) => `${one.model}:${one.version}`).filter(unique).join(", ") : current.length ? `${current.length} ${plural(current.length, "bundle")} watched` : "no verdict yet",
       drifted.length ? "bad" : current.length ? "good" : ""),
-    tile("Retraining requests", requests.items.length, "", !requests.items.length ? "none asked for" : open.length ? `${open.length} not delivered` : "all delivered", open.some((one) => one.state === "failed") ? "bad" : ""),
+    tile("Retraining requests", requests.items.length, "", !requests.items.length ? "none asked for" : open.length ? `${open.length} not delivered` : unheard ? `${unheard} without a sink` : "all delivered", open.some((one) => one.state === "failed") ? "bad" : unheard ? "bad-note" : ""),
   ];
 }
 

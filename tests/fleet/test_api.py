@@ -298,6 +298,13 @@ def test_page_loads_nothing_from_elsewhere_and_parses_no_html() -> None:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text), part.name
 
 
+def test_a_caller_s_mistake_fills_no_log(client: TestClient[Litestar], capfd: pytest.CaptureFixture[str]) -> None:
+    for path in ("/nothing", "/api/v1/nothing", "/api/v1/devices?limit=0"):
+        assert 400 <= client.get(path).status_code < 500
+    assert client.post("/api/v1/devices").status_code == 405
+    assert "".join(capfd.readouterr()) == ""
+
+
 def test_files_beside_the_page_are_not_served(client: TestClient[Litestar]) -> None:
     for path in ("/assets/../api.py", "/assets/%2e%2e/api.py", "/assets/..%2fapi.py"):
         assert client.get(path).status_code == 404
@@ -353,6 +360,17 @@ def test_browser_shows_devices_drift_and_requests(store: Store, tmp_path: Path) 
         assert wanted in text, wanted
     assert dom.count('class="point"') == 2
     assert "digits:1" in dom.split('id="requests"')[1]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_page_calls_no_request_delivered_that_no_sink_took(store: Store, tmp_path: Path) -> None:
+    store.retraining.add_request(
+        RequestRow(cause="digits:1:1", model="digits", version="1", bundle=BUNDLE, score=0.75, body="{}", created=1.0),
+        [],
+    )
+    dom = see(store, tmp_path)
+    assert "1 without a sink" in dom
+    assert "all delivered" not in dom
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")

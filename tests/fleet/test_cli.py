@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ import pytest
 from agent.config import read_config
 from fleet.cli import main
 from fleet.publish import publish
+from fleet.workspace import Addresses
 from manifests.signing import generate_key, public_pem, write_key
 
 if TYPE_CHECKING:
@@ -121,6 +123,17 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
     assert "publish " in said
 
 
+def test_enrolling_at_a_port_that_will_change_says_so(
+    workspace: Workspace, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = here / "fleet.toml"
+    path.write_text(re.sub(r"(?m)^port = \d+", "port = 0", path.read_text()))
+    with workspace.serving() as note:
+        note(Addresses(engine="nats", broker_host="127.0.0.1", broker_port=4711, api="", pid=1))
+        assert main(["enroll", "cam-1"]) == 0
+    assert "give [broker] in fleet.toml one that stays" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -134,6 +147,8 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (("publish", "digits:3@cloud"), "no bundles here"),
         (("publsh",), "error: no such command 'publsh' [usage]\nhint: did you mean 'publish'?\n"),
         (("assign", "x", "--too", "y"), "error: no such option: --too [usage]\nhint: did you mean '--to'?\n"),
+        (("-w", ".", "devices"), "hint: it stands behind the command: pack-fleet COMMAND -w ...\n"),
+        (("where", "digist"), "error: no release of 'digist' [fleet.release]"),
         (("audit",), "missing command"),
         (("where",), "missing MODEL"),
     ],
