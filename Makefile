@@ -3,6 +3,7 @@
 # make check   style, types, import contracts, documents
 # make bench   measurements, written to bench/results/
 # make coverage-edge  ONNX's operator cases that edge-arm passes, and every other one with its reason
+# make bench-edge     real models through edge-arm, fetched into the user's cache
 # make docs    the documents' blocks, executed
 SHELL := /bin/sh
 UV := .ci/uv
@@ -10,7 +11,7 @@ PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
 DEBIAN := mosquitto chromium docker-registry
 
-.PHONY: demo test check bench coverage-edge docs environment development
+.PHONY: demo test check bench bench-edge coverage-edge docs environment development
 
 demo: environment
 	$(PYTHON) examples/digits/demo.py $(ARGS)
@@ -30,6 +31,9 @@ check: development
 
 bench: development
 	$(PYTHON) bench/start.py
+
+bench-edge: development
+	$(PYTHON) -m bench.edge $(ARGS)
 
 coverage-edge: development
 	$(PYTHON) -m bench.coverage_edge $(ARGS)

@@ -2,7 +2,8 @@
 
     python -m bench.coverage_edge [PATTERN]
 
-With a pattern, only the cases whose names match it. Without one, writes bench/results/coverage-edge.json.
+With a pattern, only the cases whose names match it. Without one, writes bench/results/coverage-edge.json and the
+reference page.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from bench.measure import write_results
+from tests.targets.edge_arm.reference_page import PAGE, rendered
 from tests.targets.edge_arm.verdict import verdict
 from tests.targets.operator_cases import operator_cases
 
@@ -39,6 +41,7 @@ def main(pattern: str) -> int:
     figures = {mode: _figures(counts, mode) for mode in MODES}
     _show(figures, missed, max(slow, default=(0.0, "")), sum(seconds for seconds, _ in slow))
     if not pattern:
+        PAGE.write_text(rendered(figures, missed))
         write_results("coverage-edge", {"counts": figures, "missed": missed}, ["onnx", "ai-edge-litert", "numpy"])
     return int(any(figure["wrong"] for figure in figures.values()))
 

@@ -52,7 +52,7 @@ class _EdgeArm:
     toolchain = Toolchain(
         distributions=("ai-edge-litert", "ai-edge-quantizer", "flatbuffers", "numpy", "onnx"), extra="tflite"
     )
-    needs = Needs(opset=(13, 28), ir_version=14, static_shapes=True, ml_operators=False)
+    needs = Needs(opset=(7, 28), ir_version=14, static_shapes=True, ml_operators=False)
     Options = Options
 
     def free_dimensions(self, options: msgspec.Struct) -> dict[str, int]:

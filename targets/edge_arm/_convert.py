@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from manifests.manifest import DType
     from targets._target import Arrays, Finding
     from targets.edge_arm import Options
+    from targets.edge_arm._graph import Tensor
     from targets.edge_arm._lowering import Lowered
     from targets.edge_arm._source import Source
 
@@ -65,7 +66,7 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
     path = out / _ENTRY
     path.write_bytes(data)
     _proven(path, lowered)
-    return _described(path, lowered, source, options, len(samples))
+    return _described(path, lowered, options, len(samples))
 
 
 def _fixed(model: onnx.ModelProto) -> Source:
@@ -112,7 +113,7 @@ def _proven(path: Path, lowered: Lowered) -> None:
             )
 
 
-def _described(path: Path, lowered: Lowered, source: Source, options: Options, samples: int) -> Artifact:
+def _described(path: Path, lowered: Lowered, options: Options, samples: int) -> Artifact:
     size = path.stat().st_size
     measure, limit = _PARITY[options.quantize]
     return Artifact(
@@ -126,7 +127,7 @@ def _described(path: Path, lowered: Lowered, source: Source, options: Options, s
             ),
         ),
         signature=SignatureSection(
-            inputs=tuple(_tensors(source, source.inputs)), outputs=tuple(_tensors(source, source.outputs))
+            inputs=tuple(_tensors(lowered.graph.inputs)), outputs=tuple(_tensors(lowered.graph.outputs))
         ),
         runtime=RuntimeSection(kind="litert", minimum=_MINIMUM, entry=_ENTRY, operators=_operators(path)),
         resources=ResourcesSection(disk_bytes=size, macs=lowered.macs),
@@ -139,10 +140,9 @@ def _described(path: Path, lowered: Lowered, source: Source, options: Options, s
     )
 
 
-def _tensors(source: Source, names: Iterable[str]) -> Iterable[TensorSection]:
-    for name in names:
-        kind = source.types[name]
-        yield TensorSection(name=name, dtype=cast("DType", kind.dtype.name), shape=kind.shape)
+def _tensors(tensors: dict[str, Tensor]) -> Iterable[TensorSection]:
+    for name, tensor in tensors.items():
+        yield TensorSection(name=name, dtype=cast("DType", tensor.dtype.name), shape=tensor.shape)
 
 
 def _operators(path: Path) -> tuple[str, ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from targets._target import Finding
 from targets.edge_arm._emission import Emission, Value, stored
 from targets.edge_arm._folding import evaluated, is_computable
 from targets.edge_arm._graph import Tensor
+from targets.edge_arm._layout import identity
 from targets.edge_arm._registry import UnsupportedError, emitter
 
 if TYPE_CHECKING:
@@ -45,12 +45,18 @@ def walk(emission: Emission, source: Source, given: dict[str, Value]) -> tuple[d
     for name, value in values.items():
         value.uses = uses.get(name, 0)
     findings: list[Finding] = []
+    unknown: set[str] = set()
     for node in source.nodes:
+        made: dict[str, Value] = {}
         try:
-            made = _emit(emission, node, values, source)
+            if unknown.intersection(node.inputs):
+                emitter(node.qualified, node.version)
+            else:
+                made = _emit(emission, node, values, source)
         except UnsupportedError as error:
             findings.append(Finding(node=node.label, operator=node.qualified, reason=str(error), hint=error.hint))
-            made = {name: _opaque(source.types.get(name)) for name in node.outputs if name}
+            made = {name: _opaque(source.types[name]) for name in node.outputs if name in source.types}
+        unknown.update(name for name in node.outputs if name and name not in made)
         for name, value in made.items():
             values[name] = _bound(emission, value, uses.get(name, 0))
     return values, findings
@@ -119,10 +125,9 @@ def _output(emission: Emission, value: Value) -> Tensor:
     return tensor
 
 
-def _opaque(kind: Type | None) -> Value:
+def _opaque(kind: Type) -> Value:
     """What stands for a result that could not be made, so that the walk can go on."""
-    shape, dtype = (kind.shape, kind.dtype) if kind else ((), np.dtype(np.float32))
-    return Value(shape, dtype, {tuple(range(len(shape))): Tensor(shape, stored(dtype))})
+    return Value(kind.shape, kind.dtype, {identity(len(kind.shape)): Tensor(kind.shape, stored(kind.dtype))})
 
 
 def _notes(source: Source) -> list[str]:

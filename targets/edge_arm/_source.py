@@ -100,6 +100,10 @@ def read_source(model: onnx.ModelProto, served: Collection[str]) -> Source:
     private = onnx.ModelProto()
     private.CopyFrom(model)
     private.ir_version = max(private.ir_version, _IR_VERSION)
+    declared = {domain_of(entry.domain) for entry in private.opset_import}
+    for domain in sorted({node.domain for node in private.graph.node}):
+        if domain_of(domain) not in declared:
+            private.opset_import.append(onnx.helper.make_opsetid(domain, 1))
     opsets = {domain_of(entry.domain): entry.version for entry in private.opset_import}
     while True:
         private = expanded(private, served)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from dataclasses import replace
+from math import prod, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,8 @@ from targets.edge_arm._fusion import fuse_activation
 from targets.edge_arm._registry import UnsupportedError, operator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from targets.edge_arm._emission import Emission, Value
     from targets.edge_arm._source import Node
 
@@ -24,6 +27,12 @@ def relu(g: Emission, node: Node, x: Value) -> Value:
     """max(x, 0)."""
     del node
     return clipped(g, x, 0.0, np.inf)
+
+
+@operator("Clip", since=6, until=10)
+def clip_between_numbers(g: Emission, node: Node, x: Value) -> Value:
+    """X between two numbers that the node declares."""
+    return clipped(g, x, node.number("min", -np.inf), node.number("max", np.inf))
 
 
 @operator("Clip", since=11)
@@ -115,7 +124,7 @@ def leaky_relu(g: Emission, node: Node, x: Value) -> Value:
     return g.elementwise("LEAKY_RELU", x, options=schema.LeakyReluOptionsT(alpha=node.number("alpha", 0.01)))
 
 
-@operator("PRelu")
+@operator("PRelu", since=7)
 def prelu(g: Emission, node: Node, x: Value, slope: Value) -> Value:
     """X where positive, else slope * x; the slope broadcasts over x."""
     del node
@@ -220,6 +229,34 @@ def erf(g: Emission, node: Node, x: Value) -> Value:
     bell = g.elementwise("GELU", z, options=schema.GeluOptionsT(approximate=False))
     far = g.sub(g.div(g.mul(bell, g.scalar(2, x)), z), g.scalar(1, x))
     return g.select(is_near, series, far)
+
+
+@operator("Softmax", until=12)
+def softmax_of_rows(g: Emission, node: Node, x: Value) -> Value:
+    """exp(x) over its sum along all axes from one on."""
+    return _along_rows(g, node, x, softmax)
+
+
+@operator("LogSoftmax", until=12)
+def log_softmax_of_rows(g: Emission, node: Node, x: Value) -> Value:
+    """The logarithm of softmax along all axes from one on."""
+    return _along_rows(g, node, x, log_softmax)
+
+
+@operator("Hardmax", until=12)
+def hardmax_of_rows(g: Emission, node: Node, x: Value) -> Value:
+    """1 at the first largest element along all axes from one on, else 0."""
+    return _along_rows(g, node, x, hardmax)
+
+
+def _along_rows(g: Emission, node: Node, x: Value, emit: Callable[[Emission, Node, Value], Value]) -> Value:
+    """An operator along one axis, applied to the matrix that x is when it is cut before an axis."""
+    axis = x.axis(node.integer("axis", 1))
+    last = replace(node, attributes={**node.attributes, "axis": -1})
+    if axis == x.rank - 1:
+        return emit(g, last, x)
+    rows = g.reshape(x, (prod(x.shape[:axis]), prod(x.shape[axis:])))
+    return g.reshape(emit(g, last, rows), x.shape)
 
 
 @operator("Softmax", since=13)

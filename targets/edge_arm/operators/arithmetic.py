@@ -235,10 +235,10 @@ def _variadic(code: str, g: Emission, node: Node, *values: Value) -> Value:
 
 
 for _name, _code in {"Max": "MAXIMUM", "Min": "MINIMUM", "Sum": "ADD"}.items():
-    operator(_name, since=8)(partial(_variadic, _code))
+    operator(_name, since=6)(partial(_variadic, _code))
 
 
-@operator("Mean", since=8)
+@operator("Mean", since=6)
 def mean(g: Emission, node: Node, *values: Value) -> Value:
     """The mean of all inputs, element by element."""
     total = _variadic("ADD", g, node, *values)

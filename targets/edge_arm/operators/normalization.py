@@ -10,20 +10,21 @@ from ai_edge_litert import schema_py_generated as schema
 from targets.edge_arm._fusion import fold_affine
 from targets.edge_arm._registry import UnsupportedError, operator
 from targets.edge_arm.operators.activations import along_last
+from targets.edge_arm.operators.slicing import looked_up
 
 if TYPE_CHECKING:
     from targets.edge_arm._emission import Emission, Value
     from targets.edge_arm._source import Node
 
 
-@operator("BatchNormalization", since=9)
+@operator("BatchNormalization", since=7)
 def batch_normalization(  # noqa: PLR0913, PLR0917 - ONNX gives it five inputs
     g: Emission, node: Node, x: Value, scale: Value, bias: Value, mean: Value, variance: Value
-) -> Value:
+) -> Value | tuple[Value, ...]:
     """(x - mean) / sqrt(variance + epsilon) * scale + bias, taken into the weights of a convolution before it."""
-    if node.integer("training_mode", 0):
-        raise UnsupportedError("training_mode is set", "export the model in its inference mode")
     epsilon = node.number("epsilon", 1e-5)
+    if node.integer("training_mode", 0):
+        return _training(g, node, x, [scale, bias, mean, variance])
     parts = [scale, bias, mean, variance]
     channels = (-1,) + (1,) * (x.rank - 2)
     if all(part.constant is not None for part in parts):
@@ -37,6 +38,23 @@ def batch_normalization(  # noqa: PLR0913, PLR0917 - ONNX gives it five inputs
     columns = [g.reshape(part, (part.shape[0], *channels[1:])) for part in parts]
     root = g.elementwise("RSQRT", g.add(columns[3], g.scalar(epsilon, columns[3])))
     return g.add(g.mul(g.mul(g.sub(x, columns[2]), root), columns[0]), columns[1])
+
+
+def _training(g: Emission, node: Node, x: Value, parts: list[Value]) -> tuple[Value, ...]:
+    """Standardised over the batch, then scaled and shifted; and the running mean and variance moved towards it."""
+    axes = tuple(axis for axis in range(x.rank) if axis != 1)
+    shape = (x.shape[1],) + (1,) * (x.rank - 2)
+    scale, bias = (g.reshape(part, shape) for part in parts[:2])
+    mean = g.reduce("MEAN", x, axes, keep=True)
+    centred = g.sub(x, mean)
+    variance = g.reduce("MEAN", g.mul(centred, centred), axes, keep=True)
+    inverse = g.elementwise("RSQRT", g.add(variance, g.scalar(node.number("epsilon", 1e-5), variance)))
+    keep = node.number("momentum", 0.9)
+    moved = []
+    for old, now in zip(parts[2:], (mean, variance), strict=True):
+        fresh = g.reshape(now, old.shape)
+        moved.append(g.add(g.mul(old, g.scalar(keep, old)), g.mul(fresh, g.scalar(1 - keep, fresh))))
+    return g.add(g.mul(g.mul(centred, inverse), scale), bias), *moved
 
 
 def _standardized(g: Emission, x: Value, axes: tuple[int, ...], epsilon: float) -> tuple[Value, Value, Value]:
@@ -76,6 +94,13 @@ def instance_normalization(g: Emission, node: Node, x: Value, scale: Value, bias
     result, _, _ = _standardized(g, x, tuple(range(2, x.rank)), node.number("epsilon", 1e-5))
     channels = (x.shape[1],) + (1,) * (x.rank - 2)
     return g.add(g.mul(result, g.reshape(scale, channels)), g.reshape(bias, channels))
+
+
+@operator("GroupNormalization", since=18, until=20)
+def group_normalization_per_group(g: Emission, node: Node, x: Value, scale: Value, bias: Value) -> Value:
+    """Standardised over groups of channels, then scaled and shifted per group."""
+    each = (np.arange(x.shape[1]) * scale.shape[0] // x.shape[1]).astype(np.int32)
+    return group_normalization(g, node, x, looked_up(g, scale, 0, each), looked_up(g, bias, 0, each))
 
 
 @operator("GroupNormalization", since=21)

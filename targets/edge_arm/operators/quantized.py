@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from targets.edge_arm._arithmetic import clamped
+from targets.edge_arm._arithmetic import clamped, less, negative
 from targets.edge_arm._registry import UnsupportedError, operator
 from targets.edge_arm.operators.convolution import conv
 from targets.edge_arm.operators.matmul import product
@@ -171,3 +171,28 @@ def conv_integer(
         shape = () if w_zero.shape in {(), (1,)} else (w.shape[0], *(1,) * (w.rank - 1))
         right = g.sub(right, g.reshape(g.cast(w_zero, np.float32), shape))
     return g.cast(conv(g, node, left, right), np.int32)
+
+
+@operator("onnx.brevitas.Quant")
+@operator("qonnx.custom_op.general.Quant")
+@operator("finn.custom_op.general.Quant")
+def quant(g: Emission, node: Node, x: Value, scale: Value, zero: Value, bits: Value) -> Value:
+    """X on the grid of an integer of so many bits, still as a float; source: QONNX, "Quant"."""
+    modes = {"ROUND": "ROUND", "CEIL": "CEIL", "FLOOR": "FLOOR"}
+    mode = node.text("rounding_mode", "ROUND").upper()
+    if mode not in modes:
+        raise UnsupportedError(f"rounding_mode '{mode}' is not served: expected one of {', '.join(modes)}")
+    width, signed, narrow = bits.number("bit_width"), node.integer("signed", 1), node.integer("narrow", 0)
+    low = -(2.0 ** (width - 1)) + narrow if signed else 0.0
+    high = 2.0 ** (width - 1) - 1 if signed else 2.0**width - 1 - narrow
+    level = clamped(g, g.add(g.div(x, scale), zero), low, high)
+    return g.mul(g.sub(g.elementwise(modes[mode], level), zero), scale)
+
+
+@operator("onnx.brevitas.BipolarQuant")
+@operator("qonnx.custom_op.general.BipolarQuant")
+@operator("finn.custom_op.general.BipolarQuant")
+def bipolar_quant(g: Emission, node: Node, x: Value, scale: Value) -> Value:
+    """The scale where x is not negative, else minus the scale."""
+    del node
+    return g.select(less(g, x, 0.0), negative(g, scale), scale)

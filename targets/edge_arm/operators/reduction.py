@@ -139,6 +139,12 @@ def cumsum(g: Emission, node: Node, x: Value, axis: Value) -> Value:
     return g.made(g.graph.add("CUMSUM", inputs, tensor.shape, tensor.dtype, options), x.dtype, order)
 
 
+@operator("TopK", until=9)
+def top_k_of_attribute(g: Emission, node: Node, x: Value) -> tuple[Value, Value]:
+    """The k largest along one axis, sorted, and their places; k is declared."""
+    return top_k(g, node, x, g.constant(np.array(node.integer("k", 1), np.int64)))
+
+
 @operator("TopK", since=10)
 def top_k(g: Emission, node: Node, x: Value, k: Value) -> tuple[Value, Value]:
     """The k largest or smallest along one axis, sorted, and their places."""

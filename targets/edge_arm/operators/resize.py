@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,16 @@ def resize(
         else:
             result = _along(g, result, place, rows)
     return _extrapolated(g, result, scheme, axes, node.number("extrapolation_value", 0.0))
+
+
+@operator("Resize", since=10, until=10)
+@operator("Upsample", since=7)
+def upsample(g: Emission, node: Node, x: Value, scales: Value | None = None) -> Value:
+    """X repeated, or interpolated, by a factor along each axis, counted from the first element."""
+    factors = scales.array("scales") if scales is not None else np.array(node.attributes["scales"], np.float32)
+    settings = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    newer = replace(node, attributes={**node.attributes, **settings})
+    return resize(g, newer, x, None, g.constant(factors))
 
 
 def _axes(node: Node, x: Value, roi: Value | None, scales: Value | None, sizes: Value | None) -> dict[int, Axis]:

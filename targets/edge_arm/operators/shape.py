@@ -85,7 +85,7 @@ def transpose(g: Emission, node: Node, x: Value) -> Value:
     return g.transpose(x, node.integers("perm") or tuple(range(x.rank))[::-1])
 
 
-@operator("Cast", since=9)
+@operator("Cast", since=6)
 def cast(g: Emission, node: Node, x: Value) -> Value:
     """X in another element type."""
     return _cast(g, x, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(node.integer("to", 0))))
@@ -153,13 +153,12 @@ def depth_to_space(g: Emission, node: Node, x: Value) -> Value:
 
 @operator("SpaceToDepth")
 def space_to_depth(g: Emission, node: Node, x: Value) -> Value:
-    """Blocks of the plane moved into the outer channels."""
-    if node.text("mode", "DCR") != "DCR":
-        raise UnsupportedError(f"mode '{node.text('mode', '')}' is not served: expected DCR")
+    """Blocks of the plane moved into channels: the outer ones (DCR) or the inner ones (CRD)."""
     batch, channels, height, width = x.shape
     block = node.integer("blocksize", 1)
     parts = g.reshape(x, (batch, channels, height // block, block, width // block, block))
-    moved = g.transpose(parts, (0, 3, 5, 1, 2, 4))
+    outer = node.text("mode", "DCR") == "DCR"
+    moved = g.transpose(parts, (0, 3, 5, 1, 2, 4) if outer else (0, 1, 3, 5, 2, 4))
     return g.reshape(moved, (batch, channels * block**2, height // block, width // block))
 
 

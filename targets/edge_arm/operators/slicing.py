@@ -13,6 +13,8 @@ from targets.edge_arm._registry import UnsupportedError, operator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from targets.edge_arm._emission import Emission, Value
     from targets.edge_arm._graph import Tensor
     from targets.edge_arm._source import Node
@@ -98,6 +100,14 @@ def _merged(
     return g.graph.reshape(tensor, wholes), starts, sizes
 
 
+@operator("Slice", until=9)
+def slice_between_numbers(g: Emission, node: Node, x: Value) -> Value:
+    """x[start:end] along each axis named, between numbers that the node declares."""
+    begin, end = node.integers("starts"), node.integers("ends")
+    along = node.integers("axes") or tuple(range(len(begin)))
+    return _sliced(g, x, {x.axis(axis): slice(*cut) for axis, *cut in zip(along, begin, end, strict=True)})
+
+
 @operator("Slice", since=10)
 def slice_(  # noqa: PLR0913, PLR0917 - ONNX gives it five inputs
     g: Emission,
@@ -113,7 +123,10 @@ def slice_(  # noqa: PLR0913, PLR0917 - ONNX gives it five inputs
     begin, end = starts.integers("starts"), ends.integers("ends")
     along = axes.integers("axes") if axes else tuple(range(len(begin)))
     stride = steps.integers("steps") if steps else (1,) * len(begin)
-    cuts = {x.axis(axis): slice(*cut) for axis, *cut in zip(along, begin, end, stride, strict=True)}
+    return _sliced(g, x, {x.axis(axis): slice(*cut) for axis, *cut in zip(along, begin, end, stride, strict=True)})
+
+
+def _sliced(g: Emission, x: Value, cuts: dict[int, slice]) -> Value:
     ranges = [range(*cuts[axis].indices(size)) if axis in cuts else range(size) for axis, size in enumerate(x.shape)]
     return strided(g, x, ranges)
 
@@ -188,8 +201,9 @@ def _from_start(g: Emission, indices: Value, size: int) -> Value:
 @operator("GatherND", since=11)
 def gather_nd(g: Emission, node: Node, x: Value, indices: Value) -> Value:
     """The slices of x at index tuples."""
-    if node.integer("batch_dims", 0):
-        raise UnsupportedError("batch_dims is not served")
+    skipped = node.integer("batch_dims", 0)
+    if skipped:
+        return _gathered_per_sample(g, x, indices, skipped)
     depth = indices.shape[-1]
     sizes = np.array(x.shape[:depth], indices.dtype)
     if indices.constant is not None:
@@ -199,6 +213,30 @@ def gather_nd(g: Emission, node: Node, x: Value, indices: Value) -> Value:
     shape = (*indices.shape[:-1], *x.shape[depth:])
     inputs = [g.tensor(x), g.tensor(places)]
     return g.made(g.graph.add("GATHER_ND", inputs, shape, x.stored, schema.GatherNdOptionsT()), x.dtype)
+
+
+def _gathered_per_sample(g: Emission, x: Value, indices: Value, skipped: int) -> Value:
+    """The slices of x at index tuples that leave out the leading axes, which both have: those are counted here."""
+    batch = x.shape[:skipped]
+    depth = indices.shape[-1]
+    sizes = np.array(x.shape[skipped : skipped + depth])
+    strides = np.array([np.prod(sizes[place + 1 :]) for place in range(depth)], np.int64)
+    places = _from_start_of(g, g.cast(indices, np.int64), sizes.astype(np.int64))
+    flat = g.reduce("SUM", g.mul(places, g.constant(strides)), (indices.rank - 1,), keep=False)
+    starts = np.arange(np.prod(batch)).reshape(*batch, *(1,) * (flat.rank - skipped)) * np.prod(sizes)
+    rows = g.reshape(x, (int(np.prod(batch) * np.prod(sizes)), *x.shape[skipped + depth :]))
+    return taken(g, rows, g.add(flat, g.constant(starts.astype(np.int64))), 0)
+
+
+def _from_start_of(g: Emission, indices: Value, sizes: NDArray[np.int64]) -> Value:
+    return g.elementwise("FLOOR_MOD", indices, g.constant(sizes), options=schema.FloorModOptionsT())
+
+
+@operator("Pad", since=2, until=10)
+def pad_by_numbers(g: Emission, node: Node, x: Value) -> Value:
+    """X with a border of the sizes that the node declares."""
+    amounts = g.constant(np.array(node.integers("pads"), np.int64))
+    return pad(g, node, x, amounts, g.scalar(node.number("value", 0.0), x))
 
 
 @operator("Pad", since=11)
