@@ -90,7 +90,7 @@ def _built_text(outcome: Built, key: str | None) -> Iterable[RenderableType]:
 
 def _scores(scores: Scores | None) -> str:
     if scores is None:
-        return "no evaluation data"
+        return "not measured"
     metric = "" if scores.metric == "accuracy" else "R squared "
     return f"{metric}{scores.source:.4f} -> {scores.shipped:.4f} on {scores.samples} samples"
 

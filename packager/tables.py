@@ -19,6 +19,13 @@ _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 _Option: TypeAlias = Annotated[object, msgspec.Meta(extra_json_schema={"description": "an option of the target"})]
 
 
+_HINTS = {
+    "Expected `str` matching regex '^sha256": "sha256: and 64 hexadecimal digits in lower case",
+    "Expected `str` matching regex '^[a-z0-9]": "lower-case letters, digits and '._-', at most 64",
+}
+"""What the pattern of a digest, or of a name, says in words."""
+
+
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every table of ``pack.toml`` has in common: frozen, and strict about its fields."""
 
@@ -39,7 +46,7 @@ class ModelTable(Table, frozen=True, kw_only=True):
     name: Name
     version: str = ""
     """Default: the registry's, or ``0`` for a path."""
-    source: str
+    source: Annotated[str, msgspec.Meta(min_length=1)]
     """A path, or a model in a registry: ``models:/``, ``runs:/``, ``oci://``, ``s3://``, ``gs://``, ``az://``,
     ``https://`` or ``hf:``. Never a password or a signed URL: credentials come from the environment."""
     digest: Digest | None = None
@@ -138,17 +145,38 @@ def _field_error(message: str, kind: type[msgspec.Struct], path: str) -> ConfigE
     if missing:
         field = f"{at}.{missing[1]}" if at else missing[1]
         return ConfigError("config.field", f"'{field}' is missing")
-    return ConfigError("config.field", f"'{at}' is not valid: {what[:1].lower()}{what[1:]}")
+    hint = next((text for start, text in _HINTS.items() if what.startswith(start)), "")
+    values = _values_at(kind, place) if what.startswith("Invalid enum value") else ()
+    if values:
+        hint = f"expected one of {', '.join(values)}"
+    return ConfigError("config.field", f"'{at}' is not valid: {what[:1].lower()}{what[1:]}", hint=hint)
+
+
+def _values_at(kind: type[msgspec.Struct], place: str) -> tuple[str, ...]:
+    """What the field at that path below `kind` may be, where that is a list."""
+    above, _, name = place.rpartition(".")
+    found = next((field.type for field in _struct_fields(_struct_at(kind, above)) if field.encode_name == name), None)
+    choices = found.types if isinstance(found, msgspec.inspect.UnionType) else (found,)
+    for choice in choices:
+        if isinstance(choice, msgspec.inspect.LiteralType):
+            return tuple(str(value) for value in choice.values if value != "")
+        if isinstance(choice, msgspec.inspect.EnumType):
+            return tuple(str(member.value) for member in choice.cls)
+    return ()
 
 
 def _fields_at(kind: type[msgspec.Struct], place: str) -> list[str]:
     """The fields of the struct that stands at that path below `kind`."""
+    return [field.encode_name for field in _struct_fields(_struct_at(kind, place))]
+
+
+def _struct_at(kind: type[msgspec.Struct], place: str) -> msgspec.inspect.Type:
     info = msgspec.inspect.type_info(kind)
     for part in filter(None, place.split(".")):
         inner = next((field.type for field in _struct_fields(info) if field.encode_name == part), info)
         choices = inner.types if isinstance(inner, msgspec.inspect.UnionType) else (inner,)
         info = next((choice for choice in choices if isinstance(choice, msgspec.inspect.StructType)), info)
-    return [field.encode_name for field in _struct_fields(info)]
+    return info
 
 
 def _struct_fields(info: msgspec.inspect.Type) -> tuple[msgspec.inspect.Field, ...]:

@@ -24,7 +24,7 @@ def gate_accuracy(limit: Limit | None, scores: Scores | None, *, waiver: str, ev
             value=None,
             unit="ratio",
             verdict="no-data",
-            note="no label, or the task is not known" if evaluated else "no evaluation data",
+            note="no label, or no [model.task]" if evaluated else "no evaluation data",
         )
     if limit is None:
         return None

@@ -41,7 +41,11 @@ def test_a_project_has_its_targets_with_options_and_limits(tmp_path: Path) -> No
     [
         (BASE + "[data]\ncalibraton = 'x'\n[targets.cloud]\n", "unknown field 'data.calibraton'", "'calibration'"),
         (BASE + "[targets.cloud]\noptimisation = 1\n", "unknown field 'targets.cloud.optimisation'", "'optimization'"),
-        (BASE + "[targets.cloud]\noptimization = 'x'\n", "'targets.cloud.optimization' is not valid", ""),
+        (
+            BASE + "[targets.cloud]\noptimization = 'x'\n",
+            "'targets.cloud.optimization' is not valid",
+            "basic, extended, none",
+        ),
         (BASE + "[targets.clowd]\n", "unknown target 'clowd'", "'cloud'"),
         (BASE + "[targets.cloud]\ngates.sise = '1 B'\n", "unknown field 'targets.cloud.gates.sise'", "'size'"),
         (BASE + "[targets.cloud]\ngates.size = '1 x'\n", "'targets.cloud.gates.size': expected a quantity", ""),
@@ -54,6 +58,10 @@ def test_a_project_has_its_targets_with_options_and_limits(tmp_path: Path) -> No
         (BASE, "'targets' is missing", ""),
         (BASE + "[targets]\n", "'targets' is empty", "[targets.cloud]"),
         (BASE + "version = 'A B'\n[targets.cloud]\n", "'model.version' is not a name", ""),
+        (BASE + "framework = 'keras'\n[targets.cloud]\n", "'model.framework' is not valid", "one of onnx, sklearn"),
+        (BASE + "digest = 'sha256:1'\n[targets.cloud]\n", "'model.digest' is not valid", "64 hexadecimal digits"),
+        ("[model]\nname = 'A B'\nsource = 'm'\n[targets.cloud]\n", "'model.name' is not valid", "lower-case letters"),
+        ("[model]\nname = 'a'\nsource = ''\n[targets.cloud]\n", "'model.source' is not valid", ""),
         ("model = [", "is not TOML", ""),
     ],
 )
