@@ -103,8 +103,10 @@ class Devices:
         return [Device(**row._mapping) for row in rows]  # noqa: SLF001 - likewise
 
     def note_status(self, name: str, status: Status, *, now: float) -> None:
-        """Remember a birth or a will."""
-        values: dict[str, object] = {"online": status.state == "online", "boot": status.boot, "seen": now}
+        """Remember a birth or a will; the will is the broker's word, by which nobody was seen."""
+        values: dict[str, object] = {"online": status.state == "online", "boot": status.boot}
+        if status.state == "online":
+            values["seen"] = now
         if status.agent:
             values["agent"] = status.agent
         with self._database.writing() as connection:
