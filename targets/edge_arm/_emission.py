@@ -165,11 +165,12 @@ class Emission:
     def _moved(self, tensor: Tensor, permutation: Order) -> Tensor:
         if len(permutation) <= _TRANSPOSE_RANK or _layout.is_free(tensor.shape, permutation):
             return self.graph.transpose(tensor, permutation)
-        kept = [axis for axis in permutation if tensor.shape[axis] != 1]
-        if len(kept) > _TRANSPOSE_RANK:
+        runs = _layout.runs(permutation)
+        if len(runs) > _TRANSPOSE_RANK:
             raise UnsupportedError(f"a transpose of rank {len(permutation)} has no kernel")
-        small = self.graph.reshape(tensor, [tensor.shape[axis] for axis in sorted(kept)])
-        moved = self.graph.transpose(small, tuple(sorted(kept).index(axis) for axis in kept))
+        first = sorted(runs)
+        small = self.graph.reshape(tensor, [prod(tensor.shape[axis] for axis in run) for run in first])
+        moved = self.graph.transpose(small, tuple(first.index(run) for run in runs))
         return self.graph.reshape(moved, _layout.permuted(tensor.shape, permutation))
 
     def alias(self, value: Value, shape: Shape, forms: dict[Order, Tensor], dtype: DTypeLike | None = None) -> Value:

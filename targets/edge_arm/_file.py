@@ -77,7 +77,7 @@ def _set_calls(operation: Operation, places: dict[int, int]) -> None:
 
 def _subgraph(graph: Graph, name: str, codes: dict[tuple[str, int], int], buffers: _Buffers) -> Any:  # noqa: ANN401 - the generated code has no types
     tensors = graph.tensors()
-    _name(tensors, graph)
+    _name(tensors, graph, "" if name == "main" else f"{name}/")
     index = {id(tensor): position for position, tensor in enumerate(tensors)}
     return schema.SubGraphT(
         tensors=[_tensor(tensor, buffers) for tensor in tensors],
@@ -121,16 +121,16 @@ class _Buffers:
         return self._places[data]
 
 
-def _name(tensors: list[Tensor], graph: Graph) -> None:
-    """Give each tensor a name of its own; inputs and outputs keep the source's."""
+def _name(tensors: list[Tensor], graph: Graph, prefix: str) -> None:
+    """Give each tensor a name of its own in the whole file; inputs and outputs of the model keep the source's."""
     taken = {*graph.inputs, *graph.outputs}
     for names in (graph.outputs, graph.inputs):
         for name, tensor in names.items():
-            tensor.name = name
+            tensor.name = prefix + name
     for position, tensor in enumerate(tensors):
         if not tensor.name:
             code = tensor.producer.code.lower() if tensor.producer else "constant"
-            tensor.name = f"{code}_{position}"
+            tensor.name = f"{prefix}{code}_{position}"
             while tensor.name in taken:
                 tensor.name += "_"
             taken.add(tensor.name)

@@ -42,6 +42,17 @@ def is_free(shape: Sequence[int], permutation: Order) -> bool:
     return moved == sorted(moved)
 
 
+def runs(permutation: Order) -> list[list[int]]:
+    """The axes that move, in groups that stay side by side."""
+    found: list[list[int]] = []
+    for axis in permutation:
+        if found and found[-1][-1] + 1 == axis:
+            found[-1].append(axis)
+        else:
+            found.append([axis])
+    return found
+
+
 def reshaped(source: Shape, order: Order, target: Shape) -> Order | None:
     """The order in which the target shape lies in the same bytes; None where the bytes must move first.
 

@@ -20,6 +20,18 @@ NEWEST = 28
 """The newest opset whose operators were read; a later version of an operator may mean something else."""
 
 
+_REFUSED = {
+    **dict.fromkeys(
+        ("NonMaxSuppression", "NonZero", "Unique"),
+        "how many entries it gives depends on the data: shapes are fixed here",
+    ),
+    **dict.fromkeys(
+        ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer"), "it works on text"
+    ),
+}
+"""Operators that no file of fixed shapes and numbers can express, and why."""
+
+
 class UnsupportedError(Exception):
     """A node can't be expressed in TFLite's builtin operators; the message is the reason."""
 
@@ -63,6 +75,8 @@ def emitter(name: str, version: int) -> Emitter:
     if entries:
         served = ", ".join(f"{entry.since} to {entry.until}" for entry in entries)
         raise UnsupportedError(f"version {version} of the operator is not served: expected {served}")
+    if name in _REFUSED:
+        raise UnsupportedError(_REFUSED[name])
     raise UnsupportedError("no TFLite operator, or composition of them, is known for it")
 
 

@@ -143,6 +143,15 @@ def thresholded(g: Emission, x: Value, limit: float) -> Value:
     return g.select(above, x, g.scalar(0, x))
 
 
+@operator("ai.onnx.ml.Binarizer")
+def binarizer(g: Emission, node: Node, x: Value) -> Value:
+    """1 where x is above the threshold, else 0."""
+    above = g.elementwise(
+        "GREATER", x, g.scalar(node.number("threshold", 0.0), x), dtype=bool, options=schema.GreaterOptionsT()
+    )
+    return g.cast(above, x.dtype)
+
+
 @operator("HardSigmoid")
 def hard_sigmoid(g: Emission, node: Node, x: Value) -> Value:
     """Alpha * x + beta between 0 and 1."""

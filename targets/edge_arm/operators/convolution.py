@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from targets.edge_arm import _layout
 from targets.edge_arm._registry import UnsupportedError, operator
 from targets.edge_arm._window import Window, window
-from targets.edge_arm.operators.slicing import padded, strided
+from targets.edge_arm.operators.slicing import padded
 
 if TYPE_CHECKING:
     from targets.edge_arm._emission import Emission, Value
@@ -34,8 +34,8 @@ def conv(g: Emission, node: Node, x: Value, weights: Value, bias: Value | None =
     if x.rank == _LINE:
         view = Window(*(((0 if position in {4, 5} else 1), *sizes) for position, sizes in enumerate(view)))
         flat = g.reshape(weights, (*weights.shape[:2], 1, weights.shape[2]))
-        plane = _plane(g, _as_plane(g, x), flat, bias, view, groups)
-        return _as_line(g, plane)
+        plane = _plane(g, as_plane(g, x), flat, bias, view, groups)
+        return as_line(g, plane)
     if x.rank == _PLANE:
         return _plane(g, x, weights, bias, view, groups)
     if x.rank == _SPACE and groups == 1:
@@ -65,17 +65,17 @@ def convolved_line(g: Emission, x: Value, weights: Value, stride: int) -> Value:
     g.macs += x.shape[0] * count * prod(weights.shape)
     flat = g.reshape(weights, (*weights.shape[:2], 1, weights.shape[2]))
     bias = g.constant(np.zeros(weights.shape[0], np.float32))
-    return _as_line(g, _plane(g, _as_plane(g, x), flat, bias, view, 1))
+    return as_line(g, _plane(g, as_plane(g, x), flat, bias, view, 1))
 
 
-def _as_plane(g: Emission, x: Value) -> Value:
+def as_plane(g: Emission, x: Value) -> Value:
     """[N, C, W] as [N, C, 1, W], channels-last in memory."""
     tensor = g.tensor(x, _layout.channels_last(_LINE))
     batch, width, channels = tensor.shape
     return g.made(g.graph.reshape(tensor, (batch, 1, width, channels)), x.dtype, _layout.channels_last(_PLANE))
 
 
-def _as_line(g: Emission, x: Value) -> Value:
+def as_line(g: Emission, x: Value) -> Value:
     """[N, C, 1, W] as [N, C, W]."""
     return g.reshape(x, (x.shape[0], x.shape[1], x.shape[3]))
 
@@ -131,87 +131,3 @@ def _space(g: Emission, x: Value, weights: Value, bias: Value, view: Window) -> 
     shape = (x.shape[0], *view.outputs, weights.shape[0])
     inputs = [g.tensor(x, last), g.tensor(weights, (2, 3, 4, 1, 0)), g.tensor(bias)]
     return g.made(g.graph.add("CONV_3D", inputs, shape, np.float32, options), x.dtype, last)
-
-
-@operator("ConvTranspose")
-def conv_transpose(g: Emission, node: Node, x: Value, weights: Value, bias: Value | None = None) -> Value:
-    """The transposed convolution: computed whole, then cut to the declared padding or grown by the output padding."""
-    if x.stored != np.float32:
-        raise UnsupportedError(f"a convolution of {x.dtype.name} has no kernel")
-    if x.rank == _LINE:
-        weights = g.reshape(weights, (*weights.shape[:2], 1, weights.shape[2]))
-        x = _as_plane(g, x)
-        return _as_line(g, _transposed(g, node, x, weights, bias, line=True))
-    if x.rank == _PLANE:
-        return _transposed(g, node, x, weights, bias, line=False)
-    raise UnsupportedError(f"a transposed convolution of rank {x.rank} is not served")
-
-
-def _transposed(g: Emission, node: Node, x: Value, weights: Value, bias: Value | None, *, line: bool) -> Value:
-    def plane(name: str, default: int) -> tuple[int, int]:
-        given = node.integers(name)
-        if not given:
-            return (1 if line and name != "output_padding" else default, default)
-        return ((1 if name != "output_padding" else 0), given[0]) if line else (given[0], given[1])
-
-    strides, dilations, extra = plane("strides", 1), plane("dilations", 1), plane("output_padding", 0)
-    groups = node.integer("group", 1)
-    if groups != 1:
-        raise UnsupportedError(f"a transposed convolution in {groups} groups is not served")
-    if max(dilations) > 1:
-        weights = g.constant(_with_holes(weights.array("the weights of a dilated transposed convolution"), dilations))
-    whole = [
-        (size - 1) * stride + kernel
-        for size, stride, kernel in zip(x.shape[2:], strides, weights.shape[2:], strict=True)
-    ]
-    before, sizes = _cut(node, x, whole, strides, extra, line=line)
-    last = _layout.channels_last(_PLANE)
-    shape = (x.shape[0], *whole, weights.shape[1])
-    g.macs += prod(x.shape) * prod(weights.shape[1:])
-    options = schema.TransposeConvOptionsT(padding=schema.Padding.VALID, strideH=strides[0], strideW=strides[1])
-    inputs = [g.graph.integers(shape), g.tensor(weights, (1, 2, 3, 0)), g.tensor(x, last)]
-    result = g.made(g.graph.add("TRANSPOSE_CONV", inputs, shape, np.float32, options), x.dtype, last)
-    grown = [max(start + size - full, 0) for start, size, full in zip(before, sizes, whole, strict=True)]
-    result = padded(g, result, (0,) * 4, (0, 0, *grown))
-    kept = [range(result.shape[0]), range(result.shape[1])]
-    result = strided(
-        g, result, [*kept, *(range(start, start + size) for start, size in zip(before, sizes, strict=True))]
-    )
-    if bias is None:
-        return result
-    return g.add(result, g.reshape(bias, (weights.shape[1], 1, 1)))
-
-
-def _cut(
-    node: Node, x: Value, whole: list[int], strides: tuple[int, int], extra: tuple[int, int], *, line: bool
-) -> tuple[list[int], list[int]]:
-    """Where the declared output starts in the whole one, and its sizes, as ONNX's ConvTranspose defines them."""
-    mode = node.text("auto_pad", "NOTSET")
-    wanted = list(node.integers("output_shape"))
-    if wanted:
-        wanted = wanted[-2:] if not line else [1, wanted[-1]]
-    elif mode.startswith("SAME"):
-        wanted = [size * stride for size, stride in zip(x.shape[2:], strides, strict=True)]
-    if wanted:
-        total = [full + more - want for full, more, want in zip(whole, extra, wanted, strict=True)]
-        half = [pad // 2 for pad in total]
-        before = [pad - part for pad, part in zip(total, half, strict=True)] if mode == "SAME_LOWER" else half
-    else:
-        pads = node.integers("pads") or (0,) * (2 if line else 4)
-        pads = (0, pads[0], 0, pads[1]) if line else pads
-        before = list(pads[:2])
-        wanted = [
-            full + more - low - high for full, more, low, high in zip(whole, extra, pads[:2], pads[2:], strict=True)
-        ]
-    if min(before) < 0:
-        raise UnsupportedError(f"the output is larger than what the convolution reaches: padding {before}")
-    return before, wanted
-
-
-def _with_holes(
-    weights: np.ndarray[tuple[int, ...], np.dtype[np.generic]], dilations: tuple[int, int]
-) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    rows, columns = ((size - 1) * step + 1 for size, step in zip(weights.shape[2:], dilations, strict=True))
-    spread = np.zeros((*weights.shape[:2], rows, columns), weights.dtype)
-    spread[:, :, :: dilations[0], :: dilations[1]] = weights
-    return spread

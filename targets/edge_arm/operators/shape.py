@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from targets.edge_arm._source import Node
 
 
+@operator("BitCast", since=26)
+def bit_cast(g: Emission, node: Node, x: Value) -> Value:
+    """The same bits as another element type of the same size."""
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(node.integer("to", 0)))
+    if {x.dtype.name, dtype.name} - {"float32", "int32", "uint32"}:
+        raise UnsupportedError(f"the bits of {x.dtype.name} as {dtype.name}: expected types of 32 bits")
+    order = x.order
+    tensor = g.tensor(x, order)
+    return g.made(g.graph.add("BITCAST", [tensor], tensor.shape, dtype, schema.BitcastOptionsT()), dtype, order)
+
+
+@operator("OptionalGetElement", since=15)
 @operator("Identity")
 def identity(g: Emission, node: Node, x: Value) -> Value:
     """X."""

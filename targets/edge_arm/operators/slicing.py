@@ -198,6 +198,26 @@ def _from_start(g: Emission, indices: Value, size: int) -> Value:
     return g.elementwise("FLOOR_MOD", indices, g.scalar(size, indices), options=schema.FloorModOptionsT())
 
 
+@operator("Compress", since=9)
+def compress(g: Emission, node: Node, x: Value, condition: Value) -> Value:
+    """The entries of x along one axis, or of the flat x, where a constant condition holds."""
+    if "axis" not in node.attributes:
+        x = g.reshape(x, (int(np.prod(x.shape)),))
+    axis = x.axis(node.integer("axis", 0))
+    kept = np.flatnonzero(condition.array("the condition")).astype(np.int32)
+    if not len(kept):
+        return g.constant(np.zeros([0 if place == axis else size for place, size in enumerate(x.shape)], x.dtype))
+    return looked_up(g, x, axis, kept)
+
+
+@operator("ai.onnx.ml.ArrayFeatureExtractor")
+def array_feature_extractor(g: Emission, node: Node, x: Value, places: Value) -> Value:
+    """The columns of x at places along the last axis; one row where x is a vector."""
+    del node
+    rows = x if x.rank > 1 else g.reshape(x, (1, *x.shape))
+    return taken(g, rows, g.reshape(places, (int(np.prod(places.shape)),)), rows.rank - 1)
+
+
 @operator("GatherND", since=11)
 def gather_nd(g: Emission, node: Node, x: Value, indices: Value) -> Value:
     """The slices of x at index tuples."""
@@ -264,6 +284,8 @@ def padded(g: Emission, x: Value, before: Sequence[int], after: Sequence[int], f
     """X with a constant border, by default of zeros, in the order that it lies in."""
     if not any(before) and not any(after):
         return x
+    if x.constant is not None and fill is None:
+        return g.constant(np.pad(x.constant, list(zip(before, after, strict=True))))
     if x.rank > _PAD_RANK:
         raise UnsupportedError(f"a pad of rank {x.rank} has no kernel")
     order = x.order

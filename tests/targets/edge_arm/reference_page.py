@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[3] / "docs/reference/targets/edge-arm-operators.md"
 _HEAD = """# Operators of `edge-arm`
 
-This page is written by `make coverage-edge`, from the registry and from a run of ONNX's own operator tests; a test holds
-it to both. [The target's page](edge-arm.md) says what they mean.
+This page is written by `make coverage-edge`, from the registry and from a run of ONNX's own operator tests; a test
+holds it to both. [The target's page](edge-arm.md) says what they mean.
 
 ## What is served
 
@@ -32,8 +32,8 @@ _CASES = """
 
 The cases are ONNX's backend node tests that have a float input: `frozen` leaves one input live and makes the others
 constants, `live` leaves every float input live. A case passes if the shipped file, executed by LiteRT, keeps names,
-element types and layouts, gives the same in two calls, and is within rtol 1e-3 and atol 1e-5 of what is expected (float16:
-1e-2 and 1e-3; integers equal).
+element types and layouts, gives the same in two calls, and is within rtol 1e-3 and atol 1e-5 of what is expected
+(float16: 1e-2 and 1e-3; integers equal).
 
 | cases | passed | refused by name | wrong |
 |---|---|---|---|
