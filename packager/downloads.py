@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from manifests.digests import digest_bytes, digest_file
@@ -27,19 +28,24 @@ _FIRST_PAUSE = 0.25
 _STALE_SECONDS = 7 * 86400.0
 
 
-def download(
-    place: Path, what: str, size: int, read: Read, *, digest: str = "", pause: Callable[[float], None] = time.sleep
+def download(  # noqa: PLR0913 - each says something else of one file
+    place: Path,
+    target: Path,
+    what: str,
+    size: int,
+    read: Read,
+    *,
+    digest: str = "",
+    pause: Callable[[float], None] = time.sleep,
 ) -> Path:
-    """The file of exactly `size` bytes at `place`, where an interrupted download may have left a part of it.
+    """The file of exactly `size` bytes at `target`; what an interrupted download left of it is at `place`.
 
     Raises:
         NetworkError: it was interrupted again and again; what arrived stays at `place`.
         ConversionError: more or other bytes arrived than were announced; nothing stays.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "r+b") as sink:
-        fcntl.flock(sink, fcntl.LOCK_EX)
+    with _locked(place) as sink:
         _complete(sink, what, size, read, pause)
         got = digest_file(place) if digest else ""
         if got != digest:
@@ -49,12 +55,31 @@ def download(
                 f"digest of '{what}' does not match: expected {digest}, got {got}",
                 hint="fetch it again; if it happens again, the registry is damaged",
             )
-    return place
+        place.replace(target)
+    return target
+
+
+@contextmanager
+def _locked(place: Path) -> Iterator[BinaryIO]:
+    """The file at `place`, which no other process writes; it is made if need be."""
+    while True:
+        descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "r+b") as sink:
+            fcntl.flock(sink, fcntl.LOCK_EX)
+            # Whoever held the lock before may have finished, and moved the file away.
+            if place.exists() and place.stat().st_ino == os.fstat(sink.fileno()).st_ino:
+                yield sink
+                return
 
 
 def partial_path(folder: Path, identity: str) -> Path:
     """Where the download of that identity (which changes when the content does) waits below `folder`."""
     return folder / f"{digest_bytes(identity.encode()).removeprefix('sha256:')}.partial"
+
+
+def arrived_path(place: Path) -> Path:
+    """Where this process alone has the finished download of `place`, until it is done with it."""
+    return place.with_suffix(f".{os.getpid()}.partial")
 
 
 def forget_stale(folder: Path, now: float) -> None:

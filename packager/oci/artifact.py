@@ -20,7 +20,7 @@ import zstandard
 from manifests.errors import LayoutError
 from manifests.layout import DOCUMENT_LIMIT, Descriptor, parse_image
 from manifests.manifest import MANIFEST_MEDIA_TYPE
-from packager.downloads import download, partial_path, place_below, refuse_large
+from packager.downloads import arrived_path, download, partial_path, place_below, refuse_large
 from packager.errors import ConfigError, ConversionError
 
 if TYPE_CHECKING:
@@ -77,8 +77,10 @@ def fetch_artifact(repository: Repository, data: bytes, what: str, out: Path, bo
     refuse_large(what, sum(layer.blob.size for layer in layers), bounds.size)
     budget = _Budget(what, bounds.size)
     for layer in layers:
+        place = partial_path(bounds.partials, layer.blob.digest)
         arrived = download(
-            partial_path(bounds.partials, layer.blob.digest),
+            place,
+            arrived_path(place),
             layer.blob.digest,
             layer.blob.size,
             partial(repository.blob, layer.blob),
@@ -173,7 +175,7 @@ def _unpack(arrived: Path, layer: Layer, out: Path, budget: _Budget) -> None:
     try:
         with closing(_opened(arrived, layer.compression)) as stream:
             if not layer.archive:
-                budget.copy(stream, place_below(out, layer.path or arrived.name))
+                budget.copy(stream, place_below(out, layer.path or layer.blob.digest.removeprefix("sha256:")))
                 return
             with tarfile.open(fileobj=stream, mode="r|") as archive:
                 for member in archive:

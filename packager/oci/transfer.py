@@ -13,7 +13,7 @@ from manifests.errors import LayoutError, ManifestError
 from manifests.layout import DOCUMENT_LIMIT, IMAGE_MEDIA_TYPE, Descriptor, parse_image
 from manifests.manifest import MANIFEST_LIMIT
 from manifests.signing import ENVELOPE_LIMIT
-from packager.downloads import download, partial_path, refuse_large
+from packager.downloads import arrived_path, download, partial_path, refuse_large
 from packager.errors import ConversionError, NetworkError, SignatureError
 
 if TYPE_CHECKING:
@@ -156,8 +156,10 @@ def _pull_blob(repository: Repository, layout: Layout, blob: Descriptor, partial
         pass  # it is not there, or damaged
     else:
         return 0
+    place = partial_path(partials, blob.digest)
     arrived = download(
-        partial_path(partials, blob.digest),
+        place,
+        arrived_path(place),
         blob.digest,
         blob.size,
         partial(repository.blob, blob),

@@ -123,13 +123,11 @@ def download(order: Order, identity: Identity, out: Path, bounds: Bounds) -> Lin
         target = place_below(out, entry.name)
         target.parent.mkdir(parents=True, exist_ok=True)
         place = partial_path(bounds.partials, f"{entry.path} {identity.text or entry}")
-        arrived = download_file(place, entry.name, entry.size, partial(_read, store, order, entry))
+        download_file(place, target, entry.name, entry.size, partial(_read, store, order, entry))
         with _errors(order):
             unchanged = _mark(store.info(entry.path, refresh=True)) == entry.mark
         if not unchanged:
-            arrived.unlink()
             raise NetworkError("source.changed", f"'{order.url}' changed while it was fetched", hint="run it again")
-        arrived.replace(target)
     return LineageSection()
 
 

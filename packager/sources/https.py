@@ -81,7 +81,7 @@ def download(order: Order, identity: Identity, out: Path, bounds: Bounds) -> Lin
             _receive_unannounced(answer, name, target, bounds.size)
             return LineageSection()
     place = partial_path(bounds.partials, identity.text)
-    download_file(place, name, size, partial(_read, order.url, validator)).replace(target)
+    download_file(place, target, name, size, partial(_read, order.url, validator))
     return LineageSection()
 
 

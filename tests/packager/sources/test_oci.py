@@ -162,6 +162,11 @@ def test_a_modelkit_is_read_with_the_paths_of_its_kitfile(kind: str, place: Plac
     }
 
 
+def test_a_layer_without_a_path_goes_by_its_digest(place: Place, fetch: Fetch) -> None:
+    place.put([(f"{PACK}.weight.v1.raw", b"net", "")])
+    assert fetch(place.reference).path.name == digest_bytes(b"net").removeprefix("sha256:")
+
+
 def test_a_digest_is_asked_for_once_and_a_tag_follows(place: Place, fetch: Fetch) -> None:
     first = place.put([(f"{PACK}.weight.v1.raw", b"one", "net.onnx")])
     assert fetch(place.reference).path.read_bytes() == b"one"
