@@ -25,6 +25,7 @@ check: development
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.ci/debian docker-registry
 	$(PYTHON) -m pytest -q tests/docs
 	$(UV) run --quiet --locked --isolated --no-default-groups --extra pack pack --help >/dev/null
 	$(UV) run --quiet --locked --isolated --no-default-groups pack-agent --help >/dev/null
@@ -39,6 +40,7 @@ coverage-edge: development
 	$(PYTHON) -m bench.coverage_edge $(ARGS)
 
 docs: development
+	.ci/debian docker-registry
 	$(PYTHON) -m pytest -q tests/docs
 
 # What a user installs; nothing is taken away that `development` brought.

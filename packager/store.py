@@ -41,6 +41,12 @@ def find_layout(reference: str, store: Path) -> tuple[Layout, str]:
         ConfigError: there is no such store or bundle, or the reference means several.
     """
     folder, name = store, reference
+    if reference.startswith(f"{_PREFIX}//"):
+        raise ConfigError(
+            "store.reference",
+            "a bundle in a registry is looked at once it is here",
+            hint="pack pull copies it into this project's store",
+        )
     if reference.startswith(_PREFIX):
         place, _, name = reference.removeprefix(_PREFIX).partition(":")
         folder = Path(place)

@@ -162,6 +162,11 @@ def test_a_password_in_a_reference_is_refused_and_not_shown(pack: Pack, stored: 
     assert (refused.code, "planted-password" in refused.err) == (2, False)
 
 
+def test_a_bundle_in_a_registry_is_not_inspected_from_afar(pack: Pack, stored: Stored) -> None:
+    refused = pack("inspect", "oci://127.0.0.1:5000/x:1", at=stored.project)
+    assert (refused.code, "pack pull" in refused.err) == (2, True)
+
+
 def test_a_registry_that_is_not_there_is_a_network_error(pack: Pack, stored: Stored) -> None:
     refused = pack("push", "digits:3@edge-arm", f"oci://127.0.0.1:{free_port()}/x:1", at=stored.project)
     assert (refused.code, "can't be reached" in refused.err) == (6, True)
