@@ -38,7 +38,7 @@ class Authorization(AuthBase):
     """
 
     def __init__(self, reference: Reference, credentials: Credentials | None, session: requests.Session) -> None:
-        self._host = reference.host
+        self._host = reference.server
         self._credentials = credentials
         self._session = session
         self._header = ""

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _HELPER_SECONDS = 30
 _TOKEN_USER = "<token>"  # noqa: S105 - the name that helpers give instead of a user's: "docker-credential-helpers", README
-_DOCKER_HUB = {"docker.io": "https://index.docker.io/v1/", "registry-1.docker.io": "https://index.docker.io/v1/"}
+_DOCKER_HUB = {"docker.io": "https://index.docker.io/v1/"}
+"""What Docker's configuration calls it."""
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):

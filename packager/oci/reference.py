@@ -39,9 +39,14 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         return self.digest or self.tag
 
     @property
+    def server(self) -> str:
+        """The host that answers: Docker Hub's is not the one that people write."""
+        return "registry-1.docker.io" if self.host == "docker.io" else self.host
+
+    @property
     def base(self) -> str:
         """The URL of the repository; encrypted unless the registry is on this machine."""
-        return f"{'http' if is_loopback(self.host) else 'https'}://{self.host}/v2/{self.name}"
+        return f"{'http' if is_loopback(self.host) else 'https'}://{self.server}/v2/{self.name}"
 
     def __str__(self) -> str:
         tag, digest = f":{self.tag}" if self.tag else "", f"@{self.digest}" if self.digest else ""
