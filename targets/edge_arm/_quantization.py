@@ -77,6 +77,12 @@ def quantized(graph: Graph, scheme: Quantize, samples: list[Sample]) -> bytes:
     data = serialized(graph)
     if scheme == "none":
         return data
+    if scheme == "int8" and any(operation.code == "WHILE" for operation in graph.operations):
+        raise TargetError(
+            "edge-arm.quantize",
+            "the model has a loop that stays a loop, and what it computes inside can't be calibrated",
+            hint='take quantize = "dynamic-int8", or shorter sequences',
+        )
     from ai_edge_quantizer import quantizer
 
     recipe = _recipe(scheme, border(graph))
@@ -157,6 +163,12 @@ def _recipe(scheme: Quantize, kept: list[str]) -> list[dict[str, Any]]:
         # The whole model but its border: an application's floats go in and come out.
         for outside in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
             manager.add_quantization_config(regex=".*", operation_name=outside, algorithm_key=AlgorithmName.NO_QUANTIZE)
+        # What a branch or a loop computes inside is not calibrated.
+        manager.add_quantization_config(
+            regex=r"^graph_\d+/",
+            operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
+            algorithm_key=AlgorithmName.NO_QUANTIZE,
+        )
         if kept:
             manager.add_quantization_config(
                 regex="^(?:" + "|".join(re.escape(name) for name in kept) + ");",

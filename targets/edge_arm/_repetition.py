@@ -44,8 +44,8 @@ def repeated(
     results = body(inner, inside.values[0], inside.values[1 : 1 + len(state)], stays[1:])
     following = inner.add(inside.values[0], inner.scalar(1, inside.values[0]))
     ends = (following, *results, *inside.values[1 + len(state) :])
-    for (name, variable), value in zip(inner.graph.inputs.items(), ends, strict=True):
-        inner.graph.outputs[name] = _handed_on(inner, value, variable)
+    for place, (variable, value) in enumerate(zip(inner.graph.inputs.values(), ends, strict=True)):
+        inner.graph.outputs[f"next_{place}"] = _handed_on(inner, value, variable)
     g.macs += inner.macs * (1 if turns.constant is None else int(turns.number("turns")))
     last = [Tensor(value.shape, value.stored) for value in variables]
     graphs = (condition.emission.graph, inner.graph)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SLICE_RANK = 5
 _PAD_RANK = 5
+_MIRROR_RANK = 4
 
 
 @operator("Concat", since=4)
@@ -34,6 +35,9 @@ def joined(g: Emission, values: Sequence[Value], axis: int) -> Value:
     values = [value for value in values if 0 not in value.shape]
     if len(values) == 1:
         return values[0]
+    framed = _with_zeros(g, values, axis)
+    if framed is not None:
+        return framed
     rank = values[0].rank
     order = g.common_order(values, rank)
     shape = list(values[0].shape)
@@ -42,6 +46,19 @@ def joined(g: Emission, values: Sequence[Value], axis: int) -> Value:
     options = schema.ConcatenationOptionsT(axis=order.index(axis))
     result = g.graph.add("CONCATENATION", tensors, _layout.permuted(shape, order), tensors[0].dtype, options)
     return g.made(result, values[0].dtype, order)
+
+
+def _with_zeros(g: Emission, values: Sequence[Value], axis: int) -> Value | None:
+    """A border of zeros, where all but one of the values are that; None where they are not."""
+    computed = [place for place, value in enumerate(values) if value.constant is None]
+    if len(computed) != 1 or any(value.constant is not None and value.constant.any() for value in values):
+        return None
+    (place,) = computed
+    before, after = [0] * values[place].rank, [0] * values[place].rank
+    before[axis] = sum(value.shape[axis] for value in values[:place])
+    after[axis] = sum(value.shape[axis] for value in values[place + 1 :])
+    x = values[place]
+    return padded(g, x, before, after) if x.stored.name in {"float32", "int32"} and x.rank <= _PAD_RANK else None
 
 
 @operator("Split", since=2)
@@ -274,6 +291,9 @@ def pad(g: Emission, node: Node, x: Value, pads: Value, fill: Value | None = Non
     mode = node.text("mode", "constant")
     if mode == "constant":
         return padded(g, x, before, after, fill)
+    fits = all(max(low, high) < size for low, high, size in zip(before, after, x.shape, strict=True))
+    if mode == "reflect" and fits and x.stored == np.float32 and x.rank <= _MIRROR_RANK:
+        return _reflected(g, x, before, after)
     for axis, size in enumerate(x.shape):
         if before[axis] or after[axis]:
             x = looked_up(g, x, axis, _mirror(mode, size, before[axis], after[axis]))
@@ -297,6 +317,16 @@ def padded(g: Emission, x: Value, before: Sequence[int], after: Sequence[int], f
         return g.made(g.graph.add("PAD", inputs, shape, tensor.dtype, schema.PadOptionsT()), x.dtype, order)
     inputs.append(g.tensor(fill))
     return g.made(g.graph.add("PADV2", inputs, shape, tensor.dtype, schema.PadV2OptionsT()), x.dtype, order)
+
+
+def _reflected(g: Emission, x: Value, before: Sequence[int], after: Sequence[int]) -> Value:
+    order = x.order
+    tensor = g.tensor(x, order)
+    amounts = np.array([(before[axis], after[axis]) for axis in order], np.int32)
+    shape = [size + int(low) + int(high) for size, (low, high) in zip(tensor.shape, amounts, strict=True)]
+    options = schema.MirrorPadOptionsT(mode=schema.MirrorPadMode.REFLECT)
+    inputs = [tensor, g.graph.constant(amounts)]
+    return g.made(g.graph.add("MIRROR_PAD", inputs, shape, tensor.dtype, options), x.dtype, order)
 
 
 def _mirror(mode: str, size: int, before: int, after: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
