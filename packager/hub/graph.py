@@ -63,6 +63,57 @@ def keep_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
     tidy_opsets(model)
 
 
+def constants_of(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """The values that are known and that no caller can override, of one graph alone, by name."""
+    given = {entry.name for entry in graph.input}
+    known = {tensor.name: tensor for tensor in graph.initializer if tensor.name not in given}
+    for node in graph.node:
+        if node.op_type == "Constant" and not domain_of(node.domain):
+            known.update((node.output[0], entry.t) for entry in node.attribute if entry.name == "value")
+    return known
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs that a node holds."""
+    yield from _inner_graphs(node)
+
+
+def value_names(graph: onnx.GraphProto) -> set[str]:
+    """Every name that the graph gives to a value, and those that its subgraphs give."""
+    names = {entry.name for entry in [*graph.input, *graph.initializer]}
+    for node in graph.node:
+        names.update(name for name in node.output if name)
+        for inner in _inner_graphs(node):
+            names |= value_names(inner)
+    return names
+
+
+def rename_values(graph: onnx.GraphProto, names: dict[str, str]) -> None:
+    """Give values other names wherever they are given or read; those that are not in `names` stay."""
+    for entry in [*graph.input, *graph.output, *graph.initializer, *graph.value_info]:
+        entry.name = names.get(entry.name, entry.name)
+    for node in graph.node:
+        for field in (node.input, node.output):
+            for place, name in enumerate(field):
+                field[place] = names.get(name, name)
+        for inner in _inner_graphs(node):
+            rename_values(inner, names)
+
+
+def replace_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    """Make these the graph's nodes; they may be its own."""
+    _replace(graph.node, list(nodes))
+
+
+def copied(node: onnx.NodeProto) -> onnx.NodeProto:
+    """A node of one's own."""
+    import onnx
+
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    return copy
+
+
 def node_name(node: onnx.NodeProto) -> str:
     """The node's name; where it has none, that of its first output."""
     return node.name or next(iter(node.output), "")

@@ -5,16 +5,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from packager.errors import ConversionError
-from packager.hub import bind_dimensions, convert_opset, fold_constants, inline_functions, lower_ml
+from packager.hub import (
+    bind_dimensions,
+    convert_opset,
+    fold_branches,
+    fold_constants,
+    inline_functions,
+    lower_ml,
+    remove_identities,
+)
 
 if TYPE_CHECKING:
     import onnx
 
     from packager.hub.form import Form, Pass
 
-# Functions first: the others look at plain nodes only. ai.onnx.ml before the opset, since onnx's converter knows the
-# default domain alone. Folding last: it needs the numbers.
-_PASSES: tuple[Pass, ...] = (inline_functions, lower_ml, convert_opset, bind_dimensions, fold_constants)
+# Functions first: the others look at plain nodes only. ai.onnx.ml before the opset, whose adapters know the default
+# domain alone. Folding last: it needs the numbers. Branches once they are known, and what they leave behind.
+PASSES: tuple[Pass, ...] = (
+    inline_functions,
+    lower_ml,
+    convert_opset,
+    bind_dimensions,
+    fold_constants,
+    fold_branches,
+    remove_identities,
+)
+"""In this order."""
 
 
 def prepare(model: onnx.ModelProto, form: Form) -> tuple[onnx.ModelProto, tuple[str, ...]]:
@@ -24,7 +41,7 @@ def prepare(model: onnx.ModelProto, form: Form) -> tuple[onnx.ModelProto, tuple[
         ConversionError: a pass can't do it, or did not do what it promises.
     """
     ran = []
-    for step in _PASSES:
+    for step in PASSES:
         if not step.requires(form):
             continue
         model = step.run(model, form)
