@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from targets.edge_arm import _layout
 from targets.edge_arm._registry import UnsupportedError, operator
 from targets.edge_arm._window import Window, window
-from targets.edge_arm.operators.slicing import padded
+from targets.edge_arm.operators.slicing import joined, padded, span
 
 if TYPE_CHECKING:
     from targets.edge_arm._emission import Emission, Value
@@ -38,9 +38,24 @@ def conv(g: Emission, node: Node, x: Value, weights: Value, bias: Value | None =
         return as_line(g, plane)
     if x.rank == _PLANE:
         return _plane(g, x, weights, bias, view, groups)
-    if x.rank == _SPACE and groups == 1:
-        return _space(g, x, weights, bias, view)
-    raise UnsupportedError(f"a convolution of rank {x.rank} in {groups} groups has no kernel")
+    if x.rank == _SPACE:
+        return joined(g, [_space(g, *part, view) for part in _grouped(g, x, weights, bias, groups)], 1)
+    raise UnsupportedError(f"a convolution of rank {x.rank} has no kernel")
+
+
+def _grouped(g: Emission, x: Value, weights: Value, bias: Value, groups: int) -> list[tuple[Value, Value, Value]]:
+    """What each group convolves, and with what."""
+    if groups == 1:
+        return [(x, weights, bias)]
+    inputs, outputs = x.shape[1] // groups, weights.shape[0] // groups
+    return [
+        (
+            span(g, x, 1, group * inputs, (group + 1) * inputs),
+            span(g, weights, 0, group * outputs, (group + 1) * outputs),
+            span(g, bias, 0, group * outputs, (group + 1) * outputs),
+        )
+        for group in range(groups)
+    ]
 
 
 def _output_sizes(node: Node, x: Value, weights: Value) -> tuple[int, ...]:

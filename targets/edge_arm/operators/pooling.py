@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from targets.edge_arm import _layout
+from targets.edge_arm._arithmetic import maximum
 from targets.edge_arm._registry import UnsupportedError, operator
 from targets.edge_arm._window import Window, coverage, window
 from targets.edge_arm.operators._pooled_places import pooled_places
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from targets.edge_arm._source import Node
 
 _PLANE, _SPACE = 4, 5
-_TAPS = 64
-"""Largest dilated kernel that is composed of slices, in elements."""
+_TAPS = 256
+"""Most slices that a dilated window is composed of."""
 
 
 @operator("MaxPool")
@@ -187,23 +187,19 @@ def _zero_bordered(g: Emission, x: Value, view: Window, fill: Value | None = Non
 
 
 def _tapped(g: Emission, x: Value, view: Window, lowest: Value | None) -> Value:
-    """A dilated window as one strided slice for each of its elements: their largest, or their sum."""
-    if np.prod(view.kernel) > _TAPS:
-        raise UnsupportedError(f"a dilated pool of {list(view.kernel)} is too large: expected at most {_TAPS} elements")
+    """A dilated window, axis by axis, as one strided slice for each of its places: their largest, or their sum."""
+    if sum(view.kernel) > _TAPS:
+        raise UnsupportedError(f"a dilated pool of {list(view.kernel)} is too large: expected at most {_TAPS} slices")
     x = _zero_bordered(g, x, view, lowest)
-    total: Value | None = None
-    for place in product(*(range(size) for size in view.kernel)):
-        ranges = [range(x.shape[0]), range(x.shape[1])]
-        for tap, step, stride, count in zip(place, view.dilations, view.strides, view.outputs, strict=True):
-            start = tap * step
-            ranges.append(range(start, start + (count - 1) * stride + 1, stride))
-        part = strided(g, x, ranges)
-        if total is None:
-            total = part
-        elif lowest is None:
-            total = g.add(total, part)
-        else:
-            total = g.elementwise("MAXIMUM", total, part, options=schema.MaximumMinimumOptionsT())
-    if total is None:
-        raise UnsupportedError("the kernel is empty")
-    return total
+    for place, (size, step, stride, count) in enumerate(
+        zip(view.kernel, view.dilations, view.strides, view.outputs, strict=True)
+    ):
+        ranges = [range(whole) for whole in x.shape]
+        parts = []
+        for tap in range(size):
+            ranges[place + 2] = range(tap * step, tap * step + (count - 1) * stride + 1, stride)
+            parts.append(strided(g, x, ranges))
+        x = parts[0]
+        for part in parts[1:]:
+            x = g.add(x, part) if lowest is None else maximum(g, x, part)
+    return x
