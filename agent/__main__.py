@@ -63,17 +63,21 @@ def _parser() -> argparse.ArgumentParser:
 def _run(path: Path) -> None:
     from queue import SimpleQueue
 
-    from agent.daemon import Daemon, Stop, alone
+    from agent.link import Stop
+
+    events: SimpleQueue[object] = SimpleQueue()
+    # Before anything slow: the service manager may change its mind while the daemon is still loading.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # SimpleQueue.put may be called from a signal's handler (documentation of `queue`).
+        signal.signal(number, lambda _number, _frame: events.put(Stop()))
+
+    from agent.daemon import Daemon, alone
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     config = read_config(path)
     check_identity(config)
     with alone(config.state):
-        events: SimpleQueue[object] = SimpleQueue()
         daemon = Daemon(path.absolute(), config, events)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # SimpleQueue.put may be called from a signal's handler (documentation of `queue`).
-            signal.signal(number, lambda _number, _frame: events.put(Stop()))
         _notify("READY=1")
         daemon.run()
         _notify("STOPPING=1")

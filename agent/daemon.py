@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import AgentError, ConfigError
 from agent.journal import Journal
-from agent.link import Connected, Delivered, Disconnected, Received
+from agent.link import Connected, Delivered, Disconnected, Received, Stop
 from agent.mqtt import client_id, connect
 from agent.reports import Reports
 from agent.slots import Slots
@@ -37,10 +37,6 @@ FAREWELL = 3.0
 """Seconds that the last message may take when the daemon is told to stop."""
 
 _log = logging.getLogger(__name__)
-
-
-class Stop:
-    """Put into the queue to end the daemon."""
 
 
 class Daemon:

@@ -33,6 +33,10 @@ class Delivered(msgspec.Struct, frozen=True):
     message: int
 
 
+class Stop(msgspec.Struct, frozen=True):
+    """The daemon is to end: a signal says so, not the connection; it takes its turn in the same queue."""
+
+
 class Link(Protocol):
     """A connection that keeps itself up. Its events come through one queue, whichever thread they arise in."""
 

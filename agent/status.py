@@ -67,18 +67,22 @@ def render_status(status: Status, output: str) -> str:
     if output == "json":
         return msgspec.json.format(msgspec.json.encode(status), indent=2).decode() + "\n"
     running = "running" if status.running else "not running"
-    unsent = f"{status.unsent_steps} steps and {status.unsent_windows} windows to send"
+    unsent = f"{_count(status.unsent_steps, 'step')} and {_count(status.unsent_windows, 'window')} to send"
     lines = [f"{status.device} of {status.fleet}: agent {running}, assignment {status.assignment}, {unsent}"]
     for entry in status.models:
         state = entry.state
         active = f"version {state.active.version} ({state.active.target})" if state.active else "nothing"
-        line = f"{state.model}: {state.state}, {active} active, {entry.applications} applications"
+        line = f"{state.model}: {state.state}, {active} active, {_count(entry.applications, 'application')}"
         if state.next is not None:
             line += f", version {state.next.version} coming"
         lines.append(line)
         if state.fault is not None:
             lines.append(f"  {state.fault.code}: {state.fault.message}")
     return "\n".join(lines) + "\n"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _is_held(lock: Path) -> bool:
