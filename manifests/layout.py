@@ -256,17 +256,33 @@ class Layout:
     def referrers(self, subject: str) -> list[tuple[Descriptor, Image]]:
         """The images whose subject has that digest.
 
+        What can't be read is passed over, for a layout holds other bundles' images too: a signature that is passed over
+        is one that is missing. Only where the damaged bytes still name the subject is the damage told.
+
         Raises:
-            LayoutError, DigestMismatchError: an image that the index lists is missing or damaged.
+            LayoutError, DigestMismatchError: an image is damaged, and names this subject.
         """
         found = []
         for entry in self.index().manifests:
-            if entry.media_type != IMAGE_MEDIA_TYPE:
+            if entry.media_type != IMAGE_MEDIA_TYPE or entry.digest == subject:
                 continue
-            image = self.read_image(entry)
+            try:
+                image = self.read_image(entry)
+            except (LayoutError, DigestMismatchError):
+                if self._names(entry, subject):
+                    raise
+                continue
             if image.subject is not None and image.subject.digest == subject:
                 found.append((entry, image))
         return found
+
+    def _names(self, entry: Descriptor, subject: str) -> bool:
+        """Whether that digest stands somewhere in a blob that is not what its descriptor says."""
+        try:
+            with self.blob_path(entry.digest).open("rb") as stream:
+                return subject.encode() in stream.read(DOCUMENT_LIMIT)
+        except OSError:
+            return False
 
     def _write_index(self, entries: list[Descriptor]) -> None:
         ordered = sorted(entries, key=lambda entry: (entry.annotations.get(REFERENCE_ANNOTATION, ""), entry.digest))

@@ -220,6 +220,29 @@ def test_a_referrer_is_found_by_its_subject_and_listed_once(layout: Layout) -> N
     assert len(layout.index().manifests) == 3
 
 
+@pytest.mark.parametrize("damage", [None, b"", b"{}", b"\xff", b"[" * 100_000])
+def test_a_damaged_image_of_another_bundle_hides_nothing_of_this_one(layout: Layout, damage: bytes | None) -> None:
+    bundle, other = image(layout, b"bundle"), image(layout, b"other")
+    about, damaged = image(layout, b"signature", subject=bundle), image(layout, b"signature", subject=other)
+    for entry in (bundle, other, about, damaged):
+        layout.attach(entry)
+    for entry in (other, damaged):
+        path = layout.blob_path(entry.digest)
+        path.unlink() if damage is None else path.write_bytes(damage)
+    assert [found.digest for found, _ in layout.referrers(bundle.digest)] == [about.digest]
+    assert layout.referrers(other.digest) == []
+
+
+def test_a_damaged_image_that_names_its_subject_is_told(layout: Layout) -> None:
+    bundle = image(layout, b"bundle")
+    about = image(layout, b"signature", subject=bundle)
+    layout.attach(about)
+    path = layout.blob_path(about.digest)
+    path.write_bytes(path.read_bytes().replace(b"x-test", b"x-tess"))
+    with pytest.raises(DigestMismatchError):
+        layout.referrers(bundle.digest)
+
+
 def test_an_index_within_an_index_is_passed_over(layout: Layout) -> None:
     nested = layout.add_bytes(b"{}", "application/vnd.oci.image.index.v1+json")
     layout.attach(nested)
