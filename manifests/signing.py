@@ -72,9 +72,16 @@ def read_private_key(path: Path, *, passphrase: str | None = None) -> CryptoSign
     """
     try:
         key = load_pem_private_key(_read(path), password=passphrase.encode() if passphrase else None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except TypeError as error:
+        # How cryptography says that a passphrase is missing, or that there is one too many.
+        problem = "has no passphrase, and one was given" if passphrase else "is encrypted, and no passphrase was given"
+        raise UncheckableError("signature.key", f"private key '{path}' {problem}") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        # Its own words advise whoever writes programs with it.
         raise UncheckableError(
-            "signature.key", f"'{path}' can't be read as a private key: {error}", hint="is the passphrase right"
+            "signature.key",
+            f"'{path}' can't be read as a private key: expected an Ed25519 key in PEM",
+            hint="give the file that pack keys generate wrote; if it has a passphrase, is it right",
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise UncheckableError("signature.key", f"'{path}' is not an Ed25519 key: got {type(key).__name__}")
@@ -100,7 +107,9 @@ def parse_public_key(pem: bytes, *, name: str) -> Key:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise UncheckableError(
-            "signature.key", f"'{name}' can't be read as a public key: {error}", hint="give the .pub file"
+            "signature.key",
+            f"'{name}' can't be read as a public key: expected an Ed25519 key in PEM",
+            hint="give the .pub file that pack keys generate wrote",
         ) from error
     if not isinstance(key, Ed25519PublicKey):
         raise UncheckableError("signature.key", f"'{name}' is not an Ed25519 key: got {type(key).__name__}")

@@ -183,6 +183,34 @@ def test_a_passphrase_guards_the_private_key(tmp_path: Path) -> None:
         assert code(lambda wrong=wrong: read_private_key(path, passphrase=wrong)) == "signature.key"  # type: ignore[misc]  # mypy can't infer a lambda with a default
 
 
+def test_a_passphrase_that_is_missing_wrong_or_one_too_many_is_told_apart(tmp_path: Path) -> None:
+    locked, plain = tmp_path / "locked.key", tmp_path / "plain.key"
+    write_key(KEY, locked, passphrase=PASSPHRASE)
+    write_key(KEY, plain)
+    with pytest.raises(UncheckableError, match="is encrypted, and no passphrase was given"):
+        read_private_key(locked)
+    with pytest.raises(UncheckableError, match="can't be read as a private key") as caught:
+        read_private_key(locked, passphrase="sesame")  # noqa: S106 - the wrong one, of a key that lives for one test
+    assert "passphrase" in caught.value.hint
+    with pytest.raises(UncheckableError, match="has no passphrase, and one was given"):
+        read_private_key(plain, passphrase=PASSPHRASE)
+
+
+UNKNOWN_ALGORITHM = "-----BEGIN {0} KEY-----\nMBQCAQAwBwYDKgMEBQAEBgQEAAAAAA==\n-----END {0} KEY-----\n"
+
+
+@pytest.mark.parametrize("content", ["", "garbage", "-----BEGIN PUBLIC KEY-----\nAAAA\n", UNKNOWN_ALGORITHM])
+def test_garbage_for_a_key_is_one_line_without_a_librarys_advice(tmp_path: Path, content: str) -> None:
+    (tmp_path / "private").write_text(content.format("PRIVATE"))
+    with pytest.raises(UncheckableError) as private:
+        read_private_key(tmp_path / "private")
+    with pytest.raises(UncheckableError) as public:
+        parse_public_key(content.format("PUBLIC").encode(), name="public")
+    for caught, kind in ((private, "private"), (public, "public")):
+        assert str(caught.value).endswith(f"can't be read as a {kind} key: expected an Ed25519 key in PEM")
+        assert caught.value.hint
+
+
 @pytest.mark.parametrize("taken", ["release.key", "release.pub"])
 def test_no_key_is_overwritten(tmp_path: Path, taken: str) -> None:
     (tmp_path / taken).write_bytes(b"precious")
