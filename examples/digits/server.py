@@ -39,16 +39,12 @@ class Server:
                 return {"step": step["step"], **step["fault"]}
         return None
 
-    def drifted(self, model: str, version: str) -> dict[str, Any] | None:
-        """The newest verdict that says ``drifted``; None: there is none."""
+    def verdict(self, model: str, version: str, *wanted: str) -> dict[str, Any] | None:
+        """The newest verdict on that version that had enough to go by, or is one of those wanted; None: none."""
         for entry in self._items("drift", model=model):
-            if entry["version"] == version and entry["verdict"] == "drifted":
+            if entry["version"] == version and entry["verdict"] in (wanted or ("stable", "drifted")):
                 return entry
         return None
-
-    def verdicts(self, model: str = "digits") -> list[dict[str, Any]] | None:
-        """The verdicts for which there was enough to go by, the newest first; None: there is none yet."""
-        return [entry for entry in self._items("drift", model=model) if entry["verdict"] != "insufficient"] or None
 
     def requests(self, model: str) -> list[dict[str, Any]]:
         """Retraining requests, the newest first."""

@@ -35,7 +35,7 @@ def main() -> None:
     """Train, register, print the version."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--camera", type=Path, help="also train on what a camera with these settings sees")
+    parser.add_argument("--camera", type=Path, help="train on what a camera with these settings sees")
     parser.add_argument("--seed", type=int, default=0, help="of the network's first weights")
     parser.add_argument("--spoil", action="store_true", help="make a candidate that no integer format can hold")
     arguments = parser.parse_args()
@@ -57,14 +57,17 @@ def main() -> None:
 
 
 def images(camera_file: Path | None) -> tuple[Images, Images]:
-    """Training and evaluation images; with a camera, as many again as it sees them, labelled."""
+    """Training and evaluation images: clean ones, or each as the camera sees it in two shots, labelled."""
     training, evaluation, _ = load_split()
     if camera_file is None:
         return training, evaluation
     camera = read_camera(camera_file)
     rng = np.random.default_rng(1)
-    with_camera = (join(part, Images(camera.take(part.x, rng), part.y)) for part in (training, evaluation))
-    return next(with_camera), next(with_camera)
+
+    def shots(part: Images) -> Images:
+        return join(Images(camera.take(part.x, rng), part.y), Images(camera.take(part.x, rng), part.y))
+
+    return shots(training), shots(evaluation)
 
 
 def spoil(model: Pipeline) -> None:
