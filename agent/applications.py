@@ -78,9 +78,15 @@ def bury(state: Path, model: str) -> int:
     """How many applications ended without taking leave; their files are removed."""
     dead = [lock for lock in _locks(state, model) if _is_free(lock)]
     for lock in dead:
-        lock.with_suffix(".json").unlink(missing_ok=True)
+        for suffix in (".partial", ".json"):
+            lock.with_suffix(suffix).unlink(missing_ok=True)
         lock.unlink(missing_ok=True)
     return len(dead)
+
+
+def known(state: Path) -> list[str]:
+    """The models that applications attached to, ever."""
+    return sorted(folder.name for folder in (state / "applications").glob("*") if folder.is_dir())
 
 
 def _locks(state: Path, model: str) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import queue
+import random
 import secrets
 import time
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from agent.journal import Journal
 from agent.link import Connected, Delivered, Disconnected, Received, Stop
 from agent.mqtt import client_id, connect
 from agent.reports import Reports
+from agent.retries import Retries
 from agent.slots import Slots
 from agent.spool import Settings, Spool, write_settings
 from agent.telemetry import Telemetry
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 TELEMETRY_PERIOD = 2.0
 """Seconds between two looks at the spool."""
+BURY_PERIOD = 600.0
+"""Seconds between two looks for what dead applications left behind."""
 FAREWELL = 3.0
 """Seconds that the last message may take when the daemon is told to stop."""
 
@@ -60,7 +64,11 @@ class Daemon:
         config.state.mkdir(parents=True, exist_ok=True)
         journal = Journal(config.state / "journal.json")
         self._link: Link = connect(
-            config.broker, client_id(config.device), events, will=(self._topics["status"], self._death)
+            config.broker,
+            client_id(config.device),
+            events,
+            random=random.random,
+            will=(self._topics["status"], self._death),
         )
         self._link.subscribe(self._topics["desired"])
         self._timers = Timers(time.monotonic)
@@ -81,6 +89,7 @@ class Daemon:
             slots=Slots(config.state),
             workers=self._workers,
             timers=self._timers,
+            retries=Retries(self._timers, random.random),
             clock=time.monotonic,
             changed=self._reports.changed,
         )
@@ -95,6 +104,7 @@ class Daemon:
         self._reports.changed()
         self._link.open()
         self._look_at_spool()
+        self._bury()
         try:
             while self._turn():
                 pass
@@ -140,6 +150,10 @@ class Daemon:
     def _look_at_spool(self) -> None:
         self._telemetry.send()
         self._timers.set("spool", TELEMETRY_PERIOD, self._look_at_spool)
+
+    def _bury(self) -> None:
+        self._updates.bury()
+        self._timers.set("bury", BURY_PERIOD, self._bury)
 
     def _take_leave(self) -> None:
         """A clean end says itself that it is offline: the broker sends the will for the others alone."""

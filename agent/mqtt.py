@@ -14,8 +14,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from agent.errors import ConfigError
 from agent.link import Connected, Delivered, Disconnected, Received
+from agent.retries import backoff
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from queue import SimpleQueue
 
     from paho.mqtt.client import SocketLike
@@ -25,18 +27,22 @@ if TYPE_CHECKING:
     from agent.config import BrokerSection, TlsSection
     from agent.link import Link
 
-_FIRST_DELAY = 1
-_LONGEST_DELAY = 60
+_FIRST_DELAY = 2.0
+_LONGEST_DELAY = 60.0
 _IN_FLIGHT = 20
 
 
 class _Connection:
     """One paho client."""
 
-    def __init__(self, client: paho.Client, broker: BrokerSection, events: SimpleQueue[object]) -> None:
+    def __init__(
+        self, client: paho.Client, broker: BrokerSection, events: SimpleQueue[object], random: Callable[[], float]
+    ) -> None:
         self._client = client
         self._broker = broker
         self._events = events
+        self._random = random
+        self._failures = 0
         self._topics: list[str] = []
         client.on_connect = self._connected
         client.on_connect_fail = self._failed
@@ -78,20 +84,29 @@ class _Connection:
             return
         for topic in self._topics:
             client.subscribe(topic, qos=1)
+        self._failures = 0
         self._events.put(Connected())
 
-    def _failed(self, _client: paho.Client, _userdata: object) -> None:
+    def _failed(self, client: paho.Client, _userdata: object) -> None:
+        self._put_off(client)
         self._events.put(Disconnected("nobody answers there, or the network or TLS refuses; it is tried again"))
 
     def _disconnected(
         self,
-        _client: paho.Client,
+        client: paho.Client,
         _userdata: object,
         _flags: paho.DisconnectFlags,
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
+        self._put_off(client)
         self._events.put(Disconnected(str(reason)))
+
+    def _put_off(self, client: paho.Client) -> None:
+        """Choose how long paho waits before it connects again: by itself it knows no chance."""
+        wait = backoff(self._failures, first=_FIRST_DELAY, longest=_LONGEST_DELAY, random=self._random)
+        self._failures += 1
+        client.reconnect_delay_set(wait, wait)  # type: ignore[arg-type]  # paho only adds it to a time in fractions
 
     def _received(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
         self._events.put(Received(message.topic, bytes(message.payload)))
@@ -121,15 +136,21 @@ def _send_at_once(_client: paho.Client, _userdata: object, connection: SocketLik
 
 
 def connect(
-    broker: BrokerSection, identity: str, events: SimpleQueue[object], *, will: tuple[str, bytes] | None = None
+    broker: BrokerSection,
+    identity: str,
+    events: SimpleQueue[object],
+    *,
+    random: Callable[[], float],
+    will: tuple[str, bytes] | None = None,
 ) -> Link:
     """A connection to the broker, not opened yet. With a will the session outlives the connection.
+
+    `random` gives numbers from 0 to 1, by which reconnections are spread.
 
     Raises:
         ConfigError: the password or a certificate can't be read.
     """
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id=identity, clean_session=will is None)
-    client.reconnect_delay_set(_FIRST_DELAY, _LONGEST_DELAY)
     client.max_inflight_messages_set(_IN_FLIGHT)
     if broker.username is not None:
         client.username_pw_set(broker.username, _password(broker))
@@ -138,7 +159,7 @@ def connect(
     if will is not None:
         topic, payload = will
         client.will_set(topic, payload, qos=1, retain=True)
-    return _Connection(client, broker, events)
+    return _Connection(client, broker, events, random)
 
 
 def _password(broker: BrokerSection) -> str | None:

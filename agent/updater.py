@@ -7,6 +7,7 @@ whatever a hostile answer does to a parser, it does it here.
 from __future__ import annotations
 
 import fcntl
+import random
 import shutil
 import time
 from contextlib import contextmanager
@@ -196,7 +197,7 @@ def _run(job: Verify | Fetch) -> AnyLine:
 
 @contextmanager
 def _source(config: AgentConfig) -> Iterator[Source]:
-    link = connect(config.broker, client_id(config.device, "updater"), SimpleQueue())
+    link = connect(config.broker, client_id(config.device, "updater"), SimpleQueue(), random=random.random)
     link.subscribe(device_topic(config.fleet, config.device, "data"))
     link.open()
     try:

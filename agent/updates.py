@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
-from agent.applications import attached, bury
+from agent.applications import attached, bury, known
 from agent.errors import AgentError
 from agent.health import judge
 from agent.jobs import AnyLine, Done, Failed, Fetch, Staged, Tested, Verified, Verify
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agent.config import AgentConfig
     from agent.journal import Journal
     from agent.lifecycle import Action, EventName
+    from agent.retries import Retries
     from agent.slots import Slots
     from agent.timers import Timers
     from agent.workers import Ended, Output, Workers
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 TEST_TIMEOUT = 120.0
 """Seconds that a self-test may take."""
-FIRST_RETRY = 2.0
-LAST_RETRY = 300.0
-"""Seconds between two tries: doubled each time, between these two."""
 INTERRUPTION = 30.0
 """Seconds between two assignments that may interrupt a download: nobody starves it by sending nonsense."""
 HEALTH_PERIOD = 0.5
@@ -74,6 +72,7 @@ class Updates:
         slots: Slots,
         workers: Workers,
         timers: Timers,
+        retries: Retries,
         clock: Callable[[], float],
         changed: Callable[[], None],
     ) -> None:
@@ -89,7 +88,7 @@ class Updates:
         self._queue: deque[tuple[Task, str]] = deque()
         self._running: _Running | None = None
         self._watched: dict[str, _Watch] = {}
-        self._retries: dict[str, int] = {}
+        self._retries = retries
         self._uninterrupted = clock()
 
     def resume(self) -> None:
@@ -109,11 +108,15 @@ class Updates:
 
     def reconnected(self) -> None:
         """The broker is there again: what waits to be tried again is tried now."""
-        for key in list(self._retries):
-            task, _, model = key.partition(":")
-            self._timers.cancel(key)
+        for name in self._retries.take_all():
+            task, _, model = name.partition(":")
             self._enqueue("fetch" if task == "fetch" else "verify", model)
-        self._retries.clear()
+
+    def bury(self) -> None:
+        """Remove what dead applications left; those of a bundle that waits for its verdict are counted there."""
+        for model in known(self._config.state):
+            if model not in self._watched:
+                bury(self._config.state, model)
 
     def output(self, output: Output) -> None:
         """A worker wrote a line."""
@@ -151,14 +154,14 @@ class Updates:
 
     def _verified(self, answer: AnyLine) -> None:
         if isinstance(answer, Verified):
-            self._retries.pop("verify:", None)
+            self._retries.forget("verify:")
             _log.info("assignment %d accepted", answer.assignment.sequence)
             self._journal.accept(answer.assignment, self._candidate)
             self._changed()
         elif isinstance(answer, Failed):
             _log.warning("assignment: %s: %s", answer.fault.code, answer.fault.message)
             failed: Literal["metadata", "assignment"] = "metadata" if answer.outcome == "unreachable" else "assignment"
-            if not self._retries.get("verify:"):
+            if "verify:" not in self._retries:
                 now = time.time()
                 step = Step(
                     model=ANY_MODEL,
@@ -175,7 +178,7 @@ class Updates:
 
     def _fetched(self, model: str, answer: AnyLine) -> None:
         if isinstance(answer, Staged):
-            self._retries.pop(f"fetch:{model}", None)
+            self._retries.forget(f"fetch:{model}")
             _log.info("%s: staged; %d chunks fetched, %d kept", model, answer.fetched, answer.kept)
             self._apply(model, Event(name="staged"))
         elif isinstance(answer, Failed):
@@ -236,18 +239,14 @@ class Updates:
 
     def _stop(self, model: str) -> None:
         self._queue = deque(entry for entry in self._queue if entry[1] != model)
-        self._timers.cancel(f"fetch:{model}")
-        self._retries.pop(f"fetch:{model}", None)
+        self._retries.forget(f"fetch:{model}")
         if self._running is not None and self._running.model == model:
             self._workers.stop(self._running.worker)
             self._running = None
             self._timers.cancel("deadline")
 
     def _retry(self, task: Task, model: str) -> None:
-        key = f"{task}:{model}"
-        tried = self._retries.get(key, 0)
-        self._retries[key] = tried + 1
-        self._timers.set(key, min(FIRST_RETRY * 2**tried, LAST_RETRY), lambda: self._enqueue(task, model))
+        self._retries.later(f"{task}:{model}", lambda: self._enqueue(task, model))
 
     def _enqueue(self, task: Task, model: str) -> None:
         if (task, model) not in self._queue:

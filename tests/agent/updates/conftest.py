@@ -16,6 +16,7 @@ from agent.applications import Attachment, Health
 from agent.config import AgentConfig, BrokerSection, HealthSection
 from agent.errors import AgentError
 from agent.journal import Journal
+from agent.retries import Retries
 from agent.slots import Content, Slots
 from agent.timers import Timers
 from agent.updates import Updates
@@ -132,6 +133,7 @@ class Device:
             slots=self.slots,
             workers=self.workers,
             timers=self.timers,
+            retries=Retries(self.timers, lambda: 1.0),
             clock=self.clock,
             changed=self._changed,
         )

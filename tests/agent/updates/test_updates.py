@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.agent.updates.conftest import Application
 from wire.messages import Fault
 
 if TYPE_CHECKING:
@@ -186,6 +187,25 @@ def test_an_application_that_is_not_served_brings_the_old_bundle_back(
 def test_applications_that_die_of_a_bundle_bring_the_old_one_back(agents: Agents) -> None:
     device, application = agents.activated()
     os.close(application.attachment._lock)  # what the kernel does when a process ends
+    device.settle()
+    assert (device.active(), device.record().fault.code) == ("1", "health.died")
+
+
+def test_what_dead_applications_left_is_buried_between_updates(agents: Agents) -> None:
+    device = agents.installed()
+    living, dead = Application(agents.state, "1"), Application(agents.state, "1")
+    os.close(dead.attachment._lock)
+    dead.attachment._place.with_suffix(".partial").touch()  # killed while it wrote
+    device.updates.bury()
+    left = {path.name.partition(".")[0] for path in (agents.state / "applications" / "digits").iterdir()}
+    assert left == {living.attachment._place.stem}
+    living.attachment.close()
+
+
+def test_burying_takes_no_death_from_the_verdict(agents: Agents) -> None:
+    device, application = agents.activated()
+    os.close(application.attachment._lock)
+    device.updates.bury()
     device.settle()
     assert (device.active(), device.record().fault.code) == ("1", "health.died")
 
