@@ -51,6 +51,7 @@ _FOLDED: dict[str, Callable[..., Any]] = {
 _BROADCAST_RANK = 4
 """Highest rank at which every binary kernel broadcasts."""
 _TRANSPOSE_RANK = 6
+_PLANE = 4
 
 
 @dataclass(eq=False, slots=True)
@@ -195,7 +196,12 @@ class Emission:
         order, tensor = next(iter(value.forms.items()))
         target = _layout.reshaped(value.shape, order, shape)
         if target is None:
-            target, tensor = _layout.identity(len(shape)), self.tensor(value)
+            # Channels that were shuffled stay last, for the convolution to come; all else takes the source's order.
+            moved = _layout.gathered(value.shape, order, shape)
+            target = _layout.reshaped(value.shape, moved, shape)
+            if len(shape) != _PLANE or target != _layout.channels_last(_PLANE) or value.shape[-2:] != shape[-2:]:
+                moved, target = _layout.identity(value.rank), _layout.identity(len(shape))
+            tensor = self.tensor(value, moved)
         return self.made(self.graph.reshape(tensor, _layout.permuted(shape, target)), value.dtype, target)
 
     def cast(self, value: Value, dtype: DTypeLike) -> Value:

@@ -73,6 +73,17 @@ def reshaped(source: Shape, order: Order, target: Shape) -> Order | None:
     return tuple(result)
 
 
+def gathered(source: Shape, order: Order, target: Shape) -> Order:
+    """The order nearest to `order` in which the target shape lies in the source's bytes."""
+    group = {axis: axes for axes, _ in _groups(source, target) for axis in axes}
+    result: list[int] = []
+    for axis in order:
+        for each in group.get(axis, [axis]):
+            if each not in result:
+                result.append(each)
+    return tuple(result)
+
+
 def _groups(source: Shape, target: Shape) -> list[tuple[list[int], list[int]]]:
     """Pairs of axes, none of size 1, with equally many elements: of the source and of the target."""
     left = [axis for axis, size in enumerate(source) if size != 1]

@@ -23,7 +23,7 @@ NEWEST = 28
 _REFUSED = {
     **dict.fromkeys(
         ("NonMaxSuppression", "NonZero", "Unique"),
-        "how many entries it gives depends on the data: shapes are fixed here",
+        "how many entries it gives depends on the data",
     ),
     **dict.fromkeys(
         ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer"), "it works on text"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     Verdicts = dict[str, dict[str, Verdict]]
 
 
-FROZEN_PASSED = 896
-LIVE_PASSED = 385
+FROZEN_PASSED = 930
+LIVE_PASSED = 401
 """What passed when this was written; fewer is a regression."""
 
 

@@ -157,6 +157,26 @@ def test_no_transpose_stands_between_channels_last_operations(
     np.testing.assert_allclose(got, reference(model, {"x": x})["y"], rtol=1e-4, atol=1e-5)
 
 
+def test_channels_that_are_shuffled_between_convolutions_move_once(
+    build: Build, convert: Convert, reference: Reference
+) -> None:
+    weights = np.random.default_rng(5).standard_normal((8, 8, 1, 1)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("Reshape", ["a", "split"], ["b"]),
+        helper.make_node("Transpose", ["b"], ["c"], perm=[0, 2, 1, 3, 4]),
+        helper.make_node("Reshape", ["c", "joined"], ["d"]),
+        helper.make_node("Conv", ["d", "w"], ["y"]),
+    ]
+    constants = {"w": weights, "split": np.array([1, 2, 4, 5, 6]), "joined": np.array([1, 8, 5, 6])}
+    model = build(nodes, {"x": [1, 8, 5, 6]}, {"y": [1, 8, 5, 6]}, constants)
+    artifact, folder = convert(target, model)
+    assert _codes(artifact, folder).count("TRANSPOSE") == 3  # channels last, shuffled, channels first
+    x = np.random.default_rng(6).standard_normal((1, 8, 5, 6)).astype(np.float32)
+    got = target.runner(artifact, folder).run({"x": x})["y"]
+    np.testing.assert_allclose(got, reference(model, {"x": x})["y"], rtol=1e-4, atol=1e-5)
+
+
 def test_a_value_that_is_read_twice_is_not_fused_away(build: Build, convert: Convert, reference: Reference) -> None:
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["m"]),
@@ -216,6 +236,16 @@ def test_a_constant_outside_int32_is_refused_by_the_node_that_reads_it(build: Bu
     (finding,) = target.unsupported(model)
     assert finding.node == "sum"
     assert "does not fit into int32" in finding.reason
+
+
+def test_a_node_whose_inputs_do_not_fit_is_refused_by_name(build: Build) -> None:
+    nodes = [
+        helper.make_node("Nothing", ["x"], ["a"], domain="com.example", name="before"),
+        helper.make_node("LSTM", ["x", "w", "r"], ["y"], hidden_size=2, name="layer"),
+    ]
+    constants = {"w": np.zeros((1, 8, 3), np.float32), "r": np.zeros((1, 8, 2), np.float32)}
+    model = build(nodes, {"x": [2, 3]}, {"a": [2, 3]}, constants)
+    assert [finding.node for finding in target.unsupported(model)] == ["before", "layer"]
 
 
 def test_a_free_dimension_is_refused_with_a_hint(free_mlp: onnx.ModelProto, convert: Convert) -> None:
