@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from packager.errors import ConfigError
-from packager.quantities import Limit, parse_limit
+from packager.quantities import Limit, QuantityError, parse_limit
 from packager.registry import Registration, find_target, open_target, registrations
 from packager.tables import DataTable, Document, GatesTable, ModelTable, convert_table
 
@@ -49,7 +49,7 @@ _WORKER_DEFAULTS = {
 _NO_TELEMETRY = {"MLFLOW_DISABLE_TELEMETRY": "true", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "true"}
 _UNITS: dict[str, Unit] = {
     "parity": "ratio",
-    "accuracy_drop": "ratio",
+    "accuracy_drop": "share",
     "size": "bytes",
     "latency_p50": "ms",
     "latency_p95": "ms",
@@ -361,8 +361,8 @@ def _limit(path: str, written: _Written, unit: Unit) -> Limit | None:
         return None
     try:
         return parse_limit(written, unit)
-    except ValueError as error:
-        raise ConfigError("config.field", f"'{path}': {error}") from error
+    except QuantityError as error:
+        raise ConfigError("config.field", f"'{path}': {error}", hint=error.hint) from error
 
 
 def _located(folder: Path, uri: str) -> str:
