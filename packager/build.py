@@ -18,7 +18,8 @@ from packager.bundling import Model, compose_manifest, sign_and_attest, store_bu
 from packager.cache import Cache
 from packager.errors import ConfigError, GateError, PackError
 from packager.gates import GateResult
-from packager.gates.evaluation import evaluate_gates
+from packager.gates.accuracy import require_scores
+from packager.gates.evaluation import evaluate_gates, gate_notes
 from packager.jobs.conversion import FILES
 from packager.measures.latency import Latency
 from packager.measures.scores import Scores
@@ -72,7 +73,7 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     """Of the source model and the shipped file; None where there is no evaluation data."""
     latency: Latency
     notes: tuple[str, ...] = ()
-    """What the target's converter wants known."""
+    """What the user should know: of the import, of limits that were not checked, of the conversion."""
     seconds: float
 
 
@@ -216,7 +217,9 @@ class _Line:
             PackError: it can't be built, or a gate failed.
         """
         begun = time.monotonic()
-        step = self._steps.conversion_step(settings, self._shared.model.importation, self._shared.folder)
+        importation = self._shared.model.importation
+        require_scores(settings.gates.accuracy_drop, importation.task, self._steps.data)
+        step = self._steps.conversion_step(settings, importation, self._shared.folder)
         with _told(self._progress, settings.name, "convert") as tell:
             found = self._steps.find_conversion(step)
             tell.cached = found is not None
@@ -241,7 +244,7 @@ class _Line:
             manifest=manifest,
             scores=made.scores,
             latency=made.latency,
-            notes=made.artifact.notes,
+            notes=(*importation.notes, *gate_notes(gates), *made.artifact.notes),
             seconds=time.monotonic() - begun,
         )
 

@@ -34,7 +34,11 @@ def _tensor(value: onnx.ValueInfoProto) -> TensorSection:
     kind = value.type.tensor_type
     if value.type.WhichOneof("value") != "tensor_type" or not kind.elem_type:
         raise ConversionError(
-            "model.type", f"'{value.name}' is not a tensor: got {value.type.WhichOneof('value') or 'no type'}"
+            "model.type",
+            f"'{value.name}' is not a tensor: got {value.type.WhichOneof('value') or 'no type'}",
+            hint="skl2onnx writes a classifier's probabilities as a tensor with options={'zipmap': False}"
+            if value.type.WhichOneof("value") == "sequence_type"
+            else "",
         )
     if not kind.HasField("shape"):
         raise ConversionError("model.shape", f"'{value.name}' has no known rank", hint="export it with its shapes")

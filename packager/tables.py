@@ -35,7 +35,7 @@ class TaskTable(Table, frozen=True, kw_only=True):
 
     kind: Literal["classification", "regression"]
     output: str = ""
-    """Default: the model's first output."""
+    """Default: the only output; of several, a regressor's first, or the one that holds a classifier's scores."""
     labels: tuple[str, ...] = ()
     """The class names in the order of the scores. Default: ``0``, ``1``, ..."""
 

@@ -4,11 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from packager.errors import ConfigError
 from packager.gates import GateResult
 
 if TYPE_CHECKING:
+    from manifests.manifest import TaskSection
     from packager.measures.scores import Scores
     from packager.quantities import Limit
+    from packager.samples import DataFiles
+
+
+def require_scores(limit: Limit | None, task: TaskSection, data: DataFiles) -> None:
+    """Refuse a limit that nothing could be held against though there is evaluation data: it would let all pass.
+
+    Raises:
+        ConfigError: the evaluation data has no label, or the task is not known.
+    """
+    if limit is None or data.evaluation is None:
+        return
+    if not data.label:
+        raise ConfigError(
+            "config.data",
+            "'gates.accuracy_drop' can't be checked: the evaluation data has no label",
+            hint="name the column or array with the right answers in pack.toml, as label in the table [data]",
+        )
+    if task.kind == "unknown":
+        raise ConfigError(
+            "config.task",
+            "'gates.accuracy_drop' can't be checked: the model does not say whether it is a classifier or a regressor",
+            hint='write into pack.toml: [model.task] and below it kind = "classification" or kind = "regression"',
+        )
 
 
 def gate_accuracy(limit: Limit | None, scores: Scores | None, *, waiver: str, evaluated: bool) -> GateResult | None:

@@ -10,6 +10,8 @@ from packager.gates.parity import gate_parity
 from packager.gates.size import gate_size
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from packager.config import Gates
     from packager.gates import GateResult
     from packager.jobs.conversion import Conversion
@@ -36,3 +38,12 @@ def evaluate_gates(gates: Gates, made: Conversion, *, evaluated: bool) -> tuple[
         waiver = waivers.get("latency_p95", "")
         results.append(gate_latency("latency_p95", gates.latency_p95, made.latency, waiver=waiver))
     return tuple(results)
+
+
+def gate_notes(results: Iterable[GateResult]) -> tuple[str, ...]:
+    """Which limits there was nothing to hold against."""
+    return tuple(
+        f"the limit of {result.limit} on {result.name} was not checked: {result.note}"
+        for result in results
+        if result.verdict == "no-data" and result.limit
+    )

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from manifests.manifest import TaskSection
-from packager.errors import ConfigError, ConversionError
+from packager.errors import ConversionError
 from packager.importers._importer import Options
 from packager.importers.detection import open_importer
 from packager.measures.parity import compare_outputs
 from packager.measures.running import SourceModel, call_size, run_all
 from packager.samples import DataFiles, generate_samples, read_samples
 from packager.signatures import model_signature
+from packager.tasks import complete_task
 
 if TYPE_CHECKING:
     from manifests.manifest import SignatureSection
@@ -48,6 +49,8 @@ class Importation(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Literal["data", "generated"]
     worst_difference: float | None
     """Largest difference to the framework's own predictions, relative to the largest of them; None: it is ONNX."""
+    notes: tuple[str, ...] = ()
+    """What the user should know, such as which output was taken for the scores."""
 
 
 def run(order: Order, out: Path) -> Importation:
@@ -55,12 +58,14 @@ def run(order: Order, out: Path) -> Importation:
 
     Raises:
         ConversionError: it can't be read, or predicts something else.
+        ConfigError: the task does not fit the model, or the data can't be used.
     """
     importer = open_importer(order.framework)
     imported = importer.read_model(Path(order.path), Options(trusted=order.trusted))
     signature = model_signature(imported.model)
     if not signature.inputs or not signature.outputs:
         raise ConversionError("import.signature", "the model has no input or no output")
+    task, notes = complete_task(order.task, imported.task, signature)
     target = out / MODEL
     target.write_bytes(imported.model.SerializeToString(deterministic=True))
     samples = _samples(order.data, signature, imported.names).head(_MOST_SAMPLES)
@@ -73,7 +78,8 @@ def run(order: Order, out: Path) -> Importation:
         )
     return Importation(
         framework=order.framework,
-        task=_task(order.task, imported.task, signature),
+        task=task,
+        notes=notes,
         names=imported.names,
         samples=len(samples),
         inputs=samples.origin,
@@ -92,18 +98,3 @@ def _compare(imported: Imported, path: Path, samples: Samples, signature: Signat
         return None
     theirs = imported.predict(samples.inputs)
     return max(entry.max_relative for entry in compare_outputs(theirs, ours))
-
-
-def _task(written: TaskSection, found: TaskSection, signature: SignatureSection) -> TaskSection:
-    """What ``pack.toml`` says, else what the importer found."""
-    if written.kind == "unknown":
-        return found
-    outputs = [entry.name for entry in signature.outputs]
-    task = msgspec.structs.replace(
-        written, output=written.output or found.output or outputs[0], labels=written.labels or found.labels
-    )
-    if task.output not in outputs:
-        raise ConfigError(
-            "config.field", f"'model.task.output': expected one of {', '.join(outputs)}, got '{task.output}'"
-        )
-    return task

@@ -315,6 +315,57 @@ def test_the_same_inputs_give_the_same_bytes_in_another_folder_at_another_time(
     assert digests[0] == digests[1]
 
 
+UNKNOWN_TASK = '[model.task]\nkind = "classification"\n'
+
+
+def test_a_limit_of_accuracy_that_nothing_can_be_held_against_is_refused_before_anything_is_converted(
+    project: Callable[[str], Path],
+) -> None:
+    folder = project("[gates]\naccuracy_drop = '1%'\n[targets.null]\nfault = 'crash'\n")
+    path = folder / "pack.toml"
+    written = path.read_text()
+    for left_out, hint in (
+        (UNKNOWN_TASK, 'kind = "classification"'),
+        ('label = "label"\n', "label in the table [data]"),
+    ):
+        path.write_text(written.replace(left_out, ""))
+        failed = failure(folder)
+        assert isinstance(failed.error, ConfigError)
+        assert failed.error.exit_code == ExitCode.USAGE
+        assert str(failed.error).startswith("'gates.accuracy_drop' can't be checked")
+        assert hint in failed.error.hint
+
+
+def test_a_limit_of_accuracy_without_evaluation_data_is_no_error_and_is_told(project: Callable[[str], Path]) -> None:
+    folder = project("[gates]\naccuracy_drop = '1%'\n[targets.null]\n")
+    path = folder / "pack.toml"
+    path.write_text(path.read_text().replace('evaluation = "data.npz"\n', "").replace(UNKNOWN_TASK, ""))
+    built = only(build_in(folder))
+    assert isinstance(built, Built)
+    assert [(gate.name, gate.verdict) for gate in built.gates] == [("parity", "passed"), ("accuracy", "no-data")]
+    assert built.notes[0] == "the limit of 1% on accuracy was not checked: no evaluation data"
+
+
+def test_a_classifier_as_skl2onnx_exports_it_is_measured_by_its_probabilities(project: Callable[[str], Path]) -> None:
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LogisticRegression
+
+    folder = project("[gates]\naccuracy_drop = '1%'\n[targets.cloud]\n")
+    with np.load(folder / "data.npz") as data:
+        x, y = data["x"], data["x"][:, 0] > 0
+    np.savez(folder / "data.npz", x=x, label=y.astype(np.int64))
+    classifier = LogisticRegression().fit(x, y.astype(np.int64))
+    exported = to_onnx(classifier, x[:1], options={"zipmap": False}, target_opset=17)
+    assert [output.name for output in exported.graph.output] == ["label", "probabilities"]
+    onnx.save(exported, folder / "model.onnx")
+    built = only(build_in(folder))
+    assert isinstance(built, Built), built.error
+    assert built.manifest.model.task.output == "probabilities"
+    assert built.notes[0] == "of the outputs label, probabilities, 'probabilities' is taken for the scores"
+    assert built.scores is not None
+    assert built.scores.source == pytest.approx(classifier.score(x, y))
+
+
 def test_a_name_that_is_no_target_of_the_project_is_refused_with_a_hint(project: Callable[[str], Path]) -> None:
     loaded = load_project(project("[targets.null]\n"))
     with pytest.raises(ConfigError, match="'nul' is not a target") as caught:
