@@ -46,7 +46,7 @@ def grid_sample(g: Emission, node: Node, x: Value, grid: Value) -> Value:
 def _along(g: Emission, where: Value, size: int, mode: str, padding: str, borders: tuple[float, float]) -> list[Tap]:
     if mode == "nearest":
         where = rounded(g, where)
-    # Of a cubic only the taps are kept within the border, as onnxruntime and PyTorch do; ONNX's reference moves `where`.
+    # Of a cubic only the taps are kept within the border, as onnxruntime and PyTorch do; ONNX's reference moves all.
     if padding == "border" and mode != "cubic":
         where = clamped(g, where, 0, size - 1)
     elif padding == "reflection":
