@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from packager.errors import ConversionError
-from packager.hub.graph import opset, tidy_opsets
+from packager.hub.graph import import_default, opset, tidy_opsets
 from packager.hub.opsets.conversion import convert_version
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def run(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
         ConversionError: one of the operators has no equal there; the node is named.
     """
     lowest, highest = form.needs.opset
+    import_default(model, lowest)
     tidy_opsets(model)
     version = opset(model)
     wanted = min(max(version, lowest), highest)

@@ -44,6 +44,14 @@ def tidy_opsets(model: onnx.ModelProto) -> None:
     model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in kept)
 
 
+def import_default(model: onnx.ModelProto, version: int) -> None:
+    """Import the default domain where a model has no operator of it and does not."""
+    import onnx
+
+    if not opset(model):
+        model.opset_import.append(onnx.helper.make_opsetid("", version))
+
+
 def keep_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
     """Reduce the model to these outputs, and drop the nodes, initializers and shapes that nothing needs any more."""
     graph = model.graph

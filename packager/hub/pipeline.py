@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
     from packager.hub.form import Form, Pass
 
-# Functions first: the others look at plain nodes only. ai.onnx.ml before the opset, whose adapters know the default
-# domain alone. Folding last: it needs the numbers. Branches once they are known, and what they leave behind.
+# Functions first: the others look at plain nodes only. The opset before ai.onnx.ml, whose lowerings need comparisons
+# and gathers that old versions had not. Folding late: it needs the numbers. Then the branches that are known by now,
+# and what they leave behind.
 PASSES: tuple[Pass, ...] = (
     inline_functions,
-    lower_ml,
     convert_opset,
+    lower_ml,
     bind_dimensions,
     fold_constants,
     fold_branches,

@@ -21,8 +21,6 @@ class Scope:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.added: list[onnx.TensorProto] = []
-        self.depth = 0
-        """How many subgraphs the node that is looked at is in."""
         self._constants: dict[str, onnx.TensorProto] = {}
         self._types: dict[str, int] = {}
         self._shapes: dict[str, tuple[int | None, ...]] = {}

@@ -63,9 +63,7 @@ class _Conversion:
         for node in graph.node:
             for entry in node.attribute:
                 if entry.HasField("g"):
-                    self._scope.depth += 1
                     self.convert_graph(entry.g)
-                    self._scope.depth -= 1
             if domain_of(node.domain):
                 nodes.append(_copied(node))
                 continue

@@ -98,19 +98,23 @@ def test_a_lowered_linear_classifier_gives_its_scores(transform: str) -> None:
     np.testing.assert_allclose(run(lower_ml.run(model, form()))[0], expected[0], rtol=1e-5)
 
 
-def test_a_linear_classifier_whose_labels_are_read_stays() -> None:
+def test_a_linear_classifier_whose_labels_are_read_gives_them_too() -> None:
     node = helper.make_node(
         "LinearClassifier",
         ["x"],
         ["label", "y"],
         domain="ai.onnx.ml",
-        classlabels_ints=[0, 1],
-        coefficients=[0.1] * 8,
-        intercepts=[0.1, 0.2],
+        classlabels_ints=[7, 3],
+        coefficients=[0.1, -0.2, 0.3, 0.4, -0.1, 0.2, -0.3, -0.4],
+        intercepts=[0.1, -0.1],
     )
     model = graph_of([node], {"y": ["N", 2], "label": ["N"]})
     model.graph.output[1].type.tensor_type.elem_type = onnx.TensorProto.INT64
-    assert [entry.op_type for entry in lower_ml.run(model, form()).graph.node] == ["LinearClassifier"]
+    expected = run(model)
+    lowered = lower_ml.run(model, form())
+    assert not [entry for entry in lowered.graph.node if entry.domain]
+    np.testing.assert_allclose(run(lowered)[0], expected[0], rtol=1e-6)
+    np.testing.assert_array_equal(run(lowered)[1], expected[1])
 
 
 def test_a_row_of_zeros_is_normalized_to_zeros() -> None:

@@ -1,0 +1,242 @@
+"""Tree ensembles: all rows walk down all trees at once, one comparison a level.
+
+The state is the node that each row has reached in each tree. It is exact: values are gathered and compared as they are,
+never multiplied, so that thresholds, NaN and infinity decide as in the ensemble. Sums are taken in float64, so that the
+order of the trees does not matter, and what is equal stays equal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packager.hub.ml._ensemble import LEAF, MODES, read_nodes, read_tree_ensemble
+from packager.hub.ml._writer import DOUBLE, FLOAT, Unsupported, attributes_of, labels, number
+from packager.hub.ml.transforms import best_label, transform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
+
+    from packager.hub.ml._ensemble import Ensemble
+    from packager.hub.ml._writer import Writer
+
+    Table: TypeAlias = Callable[[NDArray[np.generic]], str]
+
+_DEEPEST = 64
+"""A tree may be a list as long as the data; each level costs as much as the first."""
+_COMPARISONS = {
+    "BRANCH_LEQ": "LessOrEqual",
+    "BRANCH_LT": "Less",
+    "BRANCH_GTE": "GreaterOrEqual",
+    "BRANCH_GT": "Greater",
+    "BRANCH_EQ": "Equal",
+    "BRANCH_NEQ": "Equal",
+}
+_TWO = 2
+
+
+def regressor(writer: Writer, node: onnx.NodeProto) -> None:
+    """TreeEnsembleRegressor."""
+    attributes = attributes_of(node)
+    ensemble = read_nodes(attributes, "target", number(attributes, "n_targets", 1))
+    _regress(writer, node, ensemble)
+
+
+def tree_ensemble(writer: Writer, node: onnx.NodeProto) -> None:
+    """TreeEnsemble, which has a regressor's output in the type of its input."""
+    _regress(writer, node, read_tree_ensemble(attributes_of(node)))
+
+
+def classifier(writer: Writer, node: onnx.NodeProto) -> None:
+    """TreeEnsembleClassifier."""
+    attributes = attributes_of(node)
+    names = labels(attributes)
+    ensemble = read_nodes(attributes, "class", len(names))
+    seen = ensemble.given.any(axis=0)
+    if len(names) == _TWO and seen.sum() == 1:
+        _one_score(writer, node, ensemble, names)
+        return
+    if len(names) == _TWO and (len(ensemble.base) or writer.reads(node, 0)):
+        raise Unsupported("two classes with weights of their own: onnxruntime's label is not that of the higher score")
+    if not len(ensemble.base):
+        _demand_scores(ensemble)
+    sums = _with_base(writer, _aggregated(writer, node.input[0], ensemble), ensemble)
+    if writer.reads(node, 0):
+        best_label(writer, sums, names, node.output[0])
+    transform(writer, sums, ensemble.transform, node.output[1])
+
+
+def _regress(writer: Writer, node: onnx.NodeProto, ensemble: Ensemble) -> None:
+    targets = ensemble.weights.shape[1]
+    sums = _with_base(writer, _aggregated(writer, node.input[0], ensemble), ensemble)
+    kind = ensemble.transform
+    if targets == 1 and kind != "PROBIT":
+        kind = "NONE"  # onnxruntime transforms a single score by PROBIT alone
+    wide = node.op_type == "TreeEnsemble" and writer.type_of(node.input[0]) == DOUBLE
+    done = transform(writer, sums, kind, "" if wide else node.output[0])
+    if wide:
+        writer.add("Cast", [done], node.output[0], to=DOUBLE)
+
+
+def _one_score(writer: Writer, node: onnx.NodeProto, ensemble: Ensemble, names: NDArray[np.generic]) -> None:
+    """Two classes, weights for one of them alone: the other's score follows from its, as onnxruntime has it."""
+    import numpy as np
+
+    only = int(np.flatnonzero(ensemble.given.any(axis=0))[0])
+    if len(ensemble.base) == _TWO:
+        raise Unsupported("it has two base values for the weights of one class")
+    single = ensemble._replace(weights=ensemble.weights[:, [only]], given=ensemble.given[:, [only]])
+    score = _aggregated(writer, node.input[0], single)
+    if len(ensemble.base) and only == 0:
+        score = writer.add("Add", [score, writer.constant(ensemble.base.astype(np.float32))])
+    positive = bool((ensemble.weights[ensemble.given] >= 0).all())
+    if writer.reads(node, 0):
+        above = writer.add("Greater", [score, writer.constant([0.5 if positive else 0.0])])
+        chosen = writer.add("Where", [above, writer.constant(names[[1]]), writer.constant(names[[0]])])
+        writer.add("Reshape", [chosen, writer.integers(-1)], node.output[0])
+    if not writer.reads(node, 1):
+        return
+    kind = ensemble.transform
+    if only == 1:
+        other = writer.add("Mul", [score, writer.constant([0.0])])
+    elif kind == "LOGISTIC" or not positive:
+        other = writer.add("Neg", [score])
+    else:
+        other = writer.add("Sub", [writer.constant([1.0]), score])
+    kind = kind if only == 1 or kind in {"LOGISTIC", "PROBIT"} else "NONE"
+    transform(writer, writer.add("Concat", [other, score], axis=1), kind, node.output[1])
+
+
+def _demand_scores(ensemble: Ensemble) -> None:
+    """A class that no leaf speaks of can't be the label: make sure that its 0 never is the highest score."""
+    import numpy as np
+
+    leaf = ensemble.mode == LEAF
+    always = (ensemble.given[leaf]).all(axis=0)
+    if always.all() or (ensemble.weights[ensemble.given] > 0).all():
+        return
+    raise Unsupported(f"some leaves say nothing of class {int(np.flatnonzero(~always)[0])}")
+
+
+def _with_base(writer: Writer, sums: str, ensemble: Ensemble) -> str:
+    import numpy as np
+
+    base = ensemble.base.astype(np.float32)
+    if len(base) not in {0, ensemble.weights.shape[1]}:
+        raise Unsupported(f"it has {len(base)} base values for {ensemble.weights.shape[1]} scores")
+    return writer.add("Add", [sums, writer.constant(base)]) if len(base) else sums
+
+
+def _aggregated(writer: Writer, source: str, ensemble: Ensemble) -> str:
+    """The sum over the trees, or what the ensemble asks for: float32, (rows, targets)."""
+    import numpy as np
+
+    reached = _walk(writer, source, ensemble)
+    trees, targets = len(ensemble.roots), ensemble.weights.shape[1]
+    leaf = ensemble.mode == LEAF
+    weights = ensemble.weights
+    if ensemble.aggregate in {"MIN", "MAX"}:
+        if not ensemble.given[leaf].all():
+            raise Unsupported(f"some leaves say nothing of a target, and the aggregate is {ensemble.aggregate}")
+        values = writer.add("Gather", [writer.constant(weights.astype(np.float32)), reached], axis=0)
+        operator = "ReduceMin" if ensemble.aggregate == "MIN" else "ReduceMax"
+        return writer.reduce(operator, values, 1, keepdims=False)
+    owner = _single_targets(ensemble)
+    if targets == 1:
+        values = writer.add("Gather", [writer.constant(weights[:, 0].copy()), reached], axis=0)
+        total = writer.reduce("ReduceSum", values, 1)
+    elif owner is not None:
+        # Each tree speaks of one target alone, as in boosting: one number a tree, and then to its target.
+        values = writer.add("Gather", [writer.constant(weights.sum(axis=1)), reached], axis=0)
+        spread = np.zeros((trees, targets))
+        spread[np.arange(trees), owner] = 1
+        total = writer.add("MatMul", [values, writer.constant(spread)])
+    else:
+        values = writer.add("Gather", [writer.constant(weights), reached], axis=0)
+        total = writer.reduce("ReduceSum", values, 1, keepdims=False)
+    if ensemble.aggregate == "AVERAGE":
+        total = writer.add("Div", [total, writer.constant(np.array([float(trees)]))])
+    return writer.add("Cast", [total], to=FLOAT)
+
+
+def _single_targets(ensemble: Ensemble) -> NDArray[np.intp] | None:
+    """The only target of each tree; None where a tree has several."""
+    import numpy as np
+
+    owner = np.full(len(ensemble.feature), -1)
+    owner[ensemble.roots] = np.arange(len(ensemble.roots))
+    for _ in range(ensemble.depth()):
+        inner = np.flatnonzero((ensemble.mode != LEAF) & (owner >= 0))
+        owner[ensemble.yes[inner]] = owner[ensemble.no[inner]] = owner[inner]
+    found = np.zeros((len(ensemble.roots), ensemble.weights.shape[1]), dtype=bool)
+    nodes, targets = np.nonzero(ensemble.given)
+    found[owner[nodes], targets] = True
+    return found.argmax(axis=1) if (found.sum(axis=1) <= 1).all() else None
+
+
+def _walk(writer: Writer, source: str, ensemble: Ensemble) -> str:
+    """The leaf that each row reaches in each tree: int32, (rows, trees)."""
+    import numpy as np
+
+    depth = ensemble.depth()
+    if depth > _DEEPEST:
+        raise Unsupported(f"a tree is {depth} levels deep: expected at most {_DEEPEST}")
+    if depth == 0:
+        raise Unsupported("no tree has a branch")
+    wide = writer.type_of(source) == DOUBLE
+    rows = source if wide else writer.floats(source)
+    step = _Step(writer, ensemble, np.float64 if wide else np.float32)
+    roots = ensemble.roots
+    values = writer.add("Gather", [rows, writer.constant(ensemble.feature[roots].astype(np.int64))], axis=1)
+    state = step.next(values, lambda table: writer.constant(table[roots]))
+    for _ in range(depth - 1):
+        reached = state
+
+        def at(table: NDArray[np.generic], reached: str = reached) -> str:
+            return writer.add("Gather", [writer.constant(table), reached], axis=0)
+
+        state = step.next(writer.add("GatherElements", [rows, at(ensemble.feature)], axis=1), at)
+    return state
+
+
+class _Step:
+    """One comparison of all rows in all trees."""
+
+    def __init__(self, writer: Writer, ensemble: Ensemble, dtype: type[np.floating]) -> None:
+        import numpy as np
+
+        self._writer = writer
+        self._ensemble = ensemble
+        self._threshold = ensemble.threshold.astype(dtype)
+        inner = ensemble.mode != LEAF
+        self._modes = sorted(set(ensemble.mode[inner].tolist()))
+        self._missing = bool(ensemble.missing[inner].any())
+        self._np = np
+
+    def next(self, values: str, at: Table) -> str:
+        """The state after the comparison; `at` gives a table's entries for the nodes that are reached."""
+        writer, ensemble = self._writer, self._ensemble
+        threshold = at(self._threshold)
+        if len(self._modes) == 1:
+            taken = self._compared(self._modes[0], values, threshold)
+        else:
+            ways = [
+                writer.add("And", [at(ensemble.mode == mode), self._compared(mode, values, threshold)])
+                for mode in self._modes
+            ]
+            taken = ways[0]
+            for way in ways[1:]:
+                taken = writer.add("Or", [taken, way])
+        if self._missing:
+            astray = writer.add("And", [writer.add("IsNaN", [values]), at(ensemble.missing)])
+            taken = writer.add("Or", [taken, astray])
+        return writer.add("Where", [taken, at(ensemble.yes), at(ensemble.no)])
+
+    def _compared(self, mode: int, values: str, threshold: str) -> str:
+        word = MODES[mode]
+        found = self._writer.add(_COMPARISONS[word], [values, threshold])
+        return self._writer.add("Not", [found]) if word == "BRANCH_NEQ" else found
