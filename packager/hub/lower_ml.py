@@ -14,7 +14,7 @@ from packager.hub.graph import (
     replace_nodes,
     tidy_opsets,
 )
-from packager.hub.ml import features, linear, trees
+from packager.hub.ml import features, linear, svm, trees
 from packager.hub.ml._writer import Unsupported, Writer
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ _LOWERINGS: dict[str, Lowering] = {
     "LinearRegressor": linear.regressor,
     "Normalizer": features.normalizer,
     "OneHotEncoder": features.one_hot_encoder,
+    "SVMRegressor": svm.regressor,
     "Scaler": features.scaler,
     "TreeEnsemble": trees.tree_ensemble,
     "TreeEnsembleClassifier": trees.classifier,

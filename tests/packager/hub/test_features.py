@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from packager.hub import lower_ml
+from packager.hub.remove_zipmap import remove_zipmap
 from tests.packager.hub.test_passes import form
 from tests.packager.hub.test_trees import run
 
@@ -19,7 +20,7 @@ NUMBERS = np.array([[1, np.nan, 3], [-np.inf, 2, 0], [-0.0, 5, np.inf]], dtype=n
 WHOLE = np.array([[1, 2, 7], [-3, 0, 2], [2, 2, 9]], dtype=np.int64)
 
 
-def check(node: onnx.NodeProto, x: np.ndarray, kind: int, *, ml: int = 3, **constants: np.ndarray) -> None:
+def check(node: onnx.NodeProto, x: np.ndarray, kind: int, *, tolerance: float = 0.0, **constants: np.ndarray) -> None:
     graph = helper.make_graph(
         [node],
         "small",
@@ -27,14 +28,17 @@ def check(node: onnx.NodeProto, x: np.ndarray, kind: int, *, ml: int = 3, **cons
         [helper.make_tensor_value_info("y", kind, None)],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
-    domains = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", ml)]
+    domains = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     model = helper.make_model(graph, opset_imports=domains, ir_version=9)
     (expected,) = run(model, x)
     lowered = lower_ml.run(model, form())
     assert not [entry.op_type for entry in lowered.graph.node if entry.domain]
     (got,) = run(lowered, x)
     assert got.dtype == expected.dtype
-    np.testing.assert_array_equal(got, expected)
+    if tolerance:
+        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+    else:
+        np.testing.assert_array_equal(got, expected)
 
 
 def ml(operator: str, *more: str, **attributes: object) -> onnx.NodeProto:
@@ -98,3 +102,37 @@ def test_what_a_lowering_declines_stays_as_it_is() -> None:
     domains = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     model = helper.make_model(graph, opset_imports=domains, ir_version=9)
     assert [node.op_type for node in lower_ml.run(model, form()).graph.node] == ["Normalizer"]
+
+
+@pytest.mark.parametrize("kernel", ["LINEAR", "POLY", "RBF", "SIGMOID"])
+@pytest.mark.parametrize("one_class", [0, 1])
+def test_support_vector_regression(kernel: str, one_class: int) -> None:
+    random = np.random.default_rng(0)
+    node = ml(
+        "SVMRegressor",
+        kernel_type=kernel,
+        kernel_params=[0.3, 0.5, 3.0],
+        n_supports=6,
+        support_vectors=random.standard_normal(18).astype(np.float32).tolist(),
+        coefficients=random.standard_normal(6).astype(np.float32).tolist(),
+        rho=[0.1],
+        one_class=one_class,
+    )
+    x = random.standard_normal((200, 3)).astype(np.float32)
+    check(node, x, TensorProto.FLOAT, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_scores_that_are_dictionaries_become_a_matrix_and_their_labels_are_told(*, words: bool) -> None:
+    labels = {"classlabels_strings": ["cat", "dog"]} if words else {"classlabels_int64s": [3, 5]}
+    node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", **labels)
+    kind = TensorProto.STRING if words else TensorProto.INT64
+    scores = helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+    output = helper.make_value_info("y", helper.make_sequence_type_proto(helper.make_map_type_proto(kind, scores)))
+    graph = helper.make_graph([node], "small", [helper.make_tensor_value_info("x", 1, ["N", 2])], [output])
+    domains = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph, opset_imports=domains, ir_version=9)
+    assert remove_zipmap(model) == (("cat", "dog") if words else ("3", "5"))
+    x = np.array([[0.25, 0.75]], dtype=np.float32)
+    np.testing.assert_array_equal(run(model, x)[0], x)
+    assert [entry.domain for entry in model.opset_import] == [""]

@@ -93,7 +93,7 @@ def test_in_normal_form_no_ml_operator_remains_and_the_numbers_are_the_same(
     imported(tmp_path / "model.skops", tmp_path)
     source = tmp_path / "out" / "model.onnx"
     prepared, passes = prepare(onnx.load(source), STATIC)
-    assert passes == ("inline_functions", "lower_ml", "convert_opset", "bind_dimensions", "fold_constants")
+    assert "lower_ml" in passes
     assert {node.domain for node in all_nodes(prepared.graph)} <= {"", "ai.onnx"}
     assert [entry.domain for entry in prepared.opset_import] == [""]
     onnx.save(prepared, tmp_path / "prepared.onnx")
