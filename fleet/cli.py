@@ -1,16 +1,11 @@
-"""The door to `pack-fleet`: takes its subcommands together, and turns what goes wrong into lines and an exit code."""
+"""The door to `pack-fleet`: takes its subcommands together, and says which errors end it how."""
 
 from __future__ import annotations
 
-import errno
-import os
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.exceptions import TyperException
 
-from fleet import console
 from fleet.commands import (
     assign,
     audit,
@@ -25,30 +20,21 @@ from fleet.commands import (
     trust,
     where,
 )
+from fleet.console import console
 from fleet.errors import FleetError
-from fleet.usage import explain_usage
-from manifests.errors import LayoutError, ManifestError
+from terminal.program import OK, USAGE, Program, open_app, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OK, BUG, USAGE, SIGNATURE = 0, 1, 2, 5
-_INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
-_PIPE_CLOSED = 141
-"""128 + SIGPIPE: what other programs exit with when the reader of their output has left."""
-_NO_BUG = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT}
-"""What a disk refuses, which the user can mend and we can't."""
+    from terminal.program import CodedError
+
+_SIGNATURE = 5
 
 
 def make_app() -> typer.Typer:
     """The command line of `pack-fleet`."""
-    app = typer.Typer(
-        name="pack-fleet",
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    )
+    app = open_app("pack-fleet")
     app.callback(invoke_without_command=True)(_root)
     app.command("init")(init.init)
     app.command("trust")(trust.trust)
@@ -67,14 +53,16 @@ def make_app() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `pack-fleet` and return its exit code; `arguments` default to those of the process."""
-    try:
-        code = _run(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered would be written, and fail again, when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _PIPE_CLOSED
-    return code
+    program = Program(
+        name="pack-fleet",
+        make_app=make_app,
+        console=console,
+        errors=FleetError,
+        exit_codes=_exit_codes,
+        debug_variable="PACK_DEBUG",
+        wants_traceback=_wants_traceback,
+    )
+    return run(program, arguments)
 
 
 def _root(
@@ -86,39 +74,20 @@ def _root(
     if version:
         from importlib.metadata import version as version_of
 
-        console.print_line(version_of("packtrain"))
+        console.print_line(f"pack-fleet {version_of('packtrain')}")
     elif context.invoked_subcommand is None:
         console.say(context.get_help())
         return USAGE
     return OK
 
 
-def _run(arguments: Sequence[str] | None) -> int:
-    try:
-        code = make_app()(arguments, prog_name="pack-fleet", standalone_mode=False)
-    except BrokenPipeError:
-        raise
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the outermost loop: whatever was not foreseen is a bug, and said to be one
-        return _failed(error)
-    return int(code or OK)
+def _exit_codes() -> Sequence[tuple[type[CodedError], int]]:
+    from manifests.errors import LayoutError, ManifestError
+
+    return ((LayoutError, USAGE), (ManifestError, _SIGNATURE))
 
 
-def _failed(error: Exception) -> int:
-    if isinstance(error, FleetError):
-        console.complain(str(error), code=error.code, hint=error.hint)
-        return error.exit_code
-    if isinstance(error, ManifestError):
-        console.complain(str(error), code=error.code, hint=error.hint)
-        return USAGE if isinstance(error, LayoutError) else SIGNATURE
-    if isinstance(error, TyperException):
-        message, hint = explain_usage(error)
-        console.complain(message, code="usage", hint=hint)
-        return USAGE
-    if isinstance(error, OSError) and error.errno in _NO_BUG:
-        place = f" '{error.filename}'" if error.filename else ""
-        console.complain(f"can't use{place}: {(error.strerror or '').lower()}", code="disk")
-        return USAGE
-    console.apologise(error)
-    return BUG
+def _wants_traceback() -> bool:
+    from fleet.config import wants_traceback
+
+    return wants_traceback()

@@ -1,42 +1,29 @@
-"""The door to `pack`: takes its subcommands together, and turns what goes wrong into lines and an exit code."""
+"""The door to `pack`: takes its subcommands together, and says which errors end it how."""
 
 from __future__ import annotations
 
-import errno
-import os
-import sys
 from typing import TYPE_CHECKING
 
-import typer
-from typer.exceptions import TyperException
-
-from packager import console
 from packager.commands import build, init, inspect, keys, plan, pull, push, schema, targets, verify
+from packager.console import console
 from packager.errors import ExitCode, PackError
+from terminal.program import Program, open_app, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import typer
+
+    from terminal.program import CodedError
+
 _EPILOG = """\b
 Exit codes: 0 ok, 1 bug in pack, 2 usage or configuration, 3 conversion,
 4 gate, 5 signature, 6 network, 7 toolchain missing."""
-_INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
-_PIPE_CLOSED = 141
-"""128 + SIGPIPE: what other programs exit with when the reader of their output has left."""
-_NO_BUG = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT}
-"""What a disk refuses, which the user can mend and we can't."""
 
 
 def make_app() -> typer.Typer:
     """The command line of `pack`."""
-    app = typer.Typer(
-        name="pack",
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        suggest_commands=False,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    )
+    app = open_app("pack")
     app.callback(invoke_without_command=True, subcommand_metavar="[COMMAND]", epilog=_EPILOG)(build.pack)
     app.command("init")(init.init)
     app.command("plan")(plan.plan)
@@ -52,62 +39,36 @@ def make_app() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `pack` and return its exit code; `arguments` default to those of the process."""
-    try:
-        code = _run(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered would be written, and fail again, when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _PIPE_CLOSED
-    return code
+    program = Program(
+        name="pack",
+        make_app=make_app,
+        console=console,
+        errors=PackError,
+        exit_codes=_exit_codes,
+        debug_variable="PACK_DEBUG",
+        wants_traceback=_wants_traceback,
+        interrupted="interrupted, nothing was written for what was not finished",
+        words_meant={
+            "build": "pack without a command builds",
+            "help": "pack --help",
+            "version": "pack --version",
+        },
+    )
+    return run(program, arguments)
 
 
-def _run(arguments: Sequence[str] | None) -> int:
-    try:
-        code = make_app()(arguments, prog_name="pack", standalone_mode=False)
-    except SystemExit as left:
-        # Typer leaves so when it has completed a word for the shell, and, with 1, when stdout was closed.
-        return _PIPE_CLOSED if left.code else ExitCode.OK
-    except KeyboardInterrupt:
-        return _interrupted()
-    except Exception as error:  # noqa: BLE001 - the outermost loop: whatever was not foreseen is a bug, and said to be one
-        return _failed(error)
-    if code == _INTERRUPTED:
-        return _interrupted()
-    return int(code or ExitCode.OK)
-
-
-def _interrupted() -> int:
-    console.complain("interrupted, nothing was written for what was not finished", code="interrupted")
-    return _INTERRUPTED
-
-
-def _failed(error: Exception) -> int:
-    if isinstance(error, PackError):
-        console.complain(str(error), code=error.code, hint=error.hint)
-        return error.exit_code
-    if isinstance(error, TyperException):
-        from packager.usage import explain_usage
-
-        message, hint = explain_usage(error)
-        console.complain(message, code="usage", hint=hint)
-        return ExitCode.USAGE
-    if isinstance(error, OSError) and error.errno in _NO_BUG:
-        place = f" '{error.filename}'" if error.filename else ""
-        console.complain(f"can't use{place}: {(error.strerror or '').lower()}", code="disk")
-        return ExitCode.USAGE
-    return _failed_below(error)
-
-
-def _failed_below(error: Exception) -> int:
-    """Errors of the libraries, which know nothing of exit codes; what is none of them is a bug."""
+def _exit_codes() -> Sequence[tuple[type[CodedError], int]]:
     from manifests.errors import LayoutError, ManifestError
     from targets._target import TargetError
 
-    if not isinstance(error, ManifestError | TargetError):
-        console.apologise(error)
-        return ExitCode.BUG
-    console.complain(str(error), code=error.code, hint=error.hint)
-    if isinstance(error, TargetError):
-        return ExitCode.CONVERSION
-    return ExitCode.USAGE if isinstance(error, LayoutError) else ExitCode.SIGNATURE
+    return (
+        (TargetError, ExitCode.CONVERSION),
+        (LayoutError, ExitCode.USAGE),
+        (ManifestError, ExitCode.SIGNATURE),
+    )
+
+
+def _wants_traceback() -> bool:
+    from packager.config import read_environment
+
+    return read_environment().debug

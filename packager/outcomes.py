@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager import console
 from packager.build import Built, Failed
-from packager.console import Output
+from packager.console import Output, console, headline
 from packager.errors import ExitCode
+from terminal.tables import indented, pairs, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,7 +68,7 @@ def _complain(outcome: Failed) -> None:
     if outcome.gates:
         from rich.text import Text
 
-        console.print_aside(Text(outcome.target, style="bold"), console.indented(_gates(outcome.gates)))
+        console.print_aside(Text(outcome.target, style="bold"), indented(_gates(outcome.gates)))
     console.complain(f"{outcome.target}: {outcome.error}", code=outcome.error.code, hint=outcome.error.hint)
 
 
@@ -83,9 +83,9 @@ def _built_text(outcome: Built, key: str | None) -> Iterable[RenderableType]:
         ("signed by", key[:16] if outcome.signed and key else "nobody"),
         ("built", "from the cache" if outcome.cached else f"in {outcome.seconds:.1f} s"),
     ]
-    yield from console.headline(outcome.reference, outcome.digest)
-    yield console.indented(console.pairs(rows))
-    yield console.indented(_gates(outcome.gates))
+    yield from headline(outcome.reference, outcome.digest)
+    yield indented(pairs(rows))
+    yield indented(_gates(outcome.gates))
 
 
 def _scores(scores: Scores | None) -> str:
@@ -98,7 +98,7 @@ def _scores(scores: Scores | None) -> str:
 def _gates(gates: Iterable[GateResult]) -> Table:
     from rich.text import Text
 
-    rows = console.table("gate", "limit", "value", "verdict", "", right=("limit", "value"))
+    rows = table("gate", "limit", "value", "verdict", "", right=("limit", "value"))
     for gate in gates:
         verdict = Text(gate.verdict, style=_COLOURS[gate.verdict])
         rows.add_row(

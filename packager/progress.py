@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from packager import console
+from packager.console import console, is_redrawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ _ALWAYS_TOLD = {"fetch", "import", "convert"}
 @contextmanager
 def show_progress() -> Iterator[Progress]:
     """Progress on stderr as long as the block runs."""
-    if not console.is_redrawn(sys.stderr):
+    if not is_redrawn(sys.stderr):
         yield PlainProgress(sys.stderr)
         return
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from fleet import console
 from fleet.commands.options import Form, Place, open_store, open_workspace, show_time
-from fleet.console import Output
+from fleet.console import Output, console
 
 
 def devices(*, workspace: Place = None, output: Form = Output.TEXT) -> None:

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from fleet import console
 from fleet.commands.options import Form, Place, open_store, open_workspace
-from fleet.console import Output
+from fleet.console import Output, console
 from fleet.errors import FleetError
 
 

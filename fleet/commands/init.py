@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fleet import console
 from fleet.commands.options import Form
-from fleet.console import Output
+from fleet.console import Output, console
 
 
 def init(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from fleet import console
 from fleet.commands.options import Place, open_workspace
+from fleet.console import console
 
 
 def renew(*, workspace: Place = None) -> None:

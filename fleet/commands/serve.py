@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fleet import console
 from fleet.commands.options import Form, Place, open_workspace
-from fleet.console import Output
+from fleet.console import Output, console
 
 if TYPE_CHECKING:
     from fleet.workspace import Addresses

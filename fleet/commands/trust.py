@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fleet import console
 from fleet.commands.options import Place, open_workspace
+from fleet.console import console
 
 
 def trust(

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fleet import console
 from fleet.commands.options import Form, Place, open_store, open_workspace, show_time
-from fleet.console import Output
+from fleet.console import Output, console
 from fleet.errors import FleetError
 
 

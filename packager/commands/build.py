@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packager import console
 from packager.commands.options import Folder, Form, Model, Targets, open_project
-from packager.console import Output
+from packager.console import Output, console
 from packager.errors import ConfigError, ExitCode, SignatureError
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from packager import console
 from packager.commands.options import Form
-from packager.console import Output
+from packager.console import Output, console
 from packager.errors import ConfigError, ExitCode
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from packager import console
 from packager.commands.options import BundleName, Folder, Form
-from packager.console import Output
+from packager.console import Output, console, headline
 from packager.errors import ExitCode
+from terminal.tables import indented, pairs, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +48,7 @@ def inspect(bundle: BundleName, *, folder: Folder = Path(), output: Form = Outpu
 
 def _sections(bundle: Bundle) -> Iterable[RenderableType]:
     manifest = bundle.manifest
-    yield from console.headline(bundle.reference, bundle.digest)
+    yield from headline(bundle.reference, bundle.digest)
     yield from _section("model", [*_origin(manifest), *_model(manifest)])
     yield from _section("runs on", _runtime(manifest))
     yield from _section("files", [(entry.path, f"{_size(entry.size)}, {entry.role}") for entry in manifest.files])
@@ -66,7 +66,7 @@ def _section(title: str, rows: Iterable[tuple[str, RenderableType]]) -> Iterable
     kept = [(name, value) for name, value in rows if value != ""]
     if kept:
         yield Text(title, style="bold")
-        yield console.indented(console.pairs(kept))
+        yield indented(pairs(kept))
 
 
 def _origin(manifest: Manifest) -> Iterable[tuple[str, str]]:
@@ -113,13 +113,13 @@ def _runtime(manifest: Manifest) -> Iterable[tuple[str, str]]:
 def _gates(manifest: Manifest) -> Iterable[RenderableType]:
     from rich.text import Text
 
-    rows = console.table("gate", "limit", "value", "verdict", right=("limit", "value"))
+    rows = table("gate", "limit", "value", "verdict", right=("limit", "value"))
     for gate in manifest.gates:
         value = "-" if gate.value is None else _quantity(gate.value, gate.unit)
         verdict = f"{gate.verdict}: {gate.waiver}" if gate.waiver else gate.verdict
         rows.add_row(gate.name, gate.limit, value, verdict)
     yield Text("gates", style="bold")
-    yield console.indented(rows)
+    yield indented(rows)
 
 
 def _parity(manifest: Manifest) -> Iterable[tuple[str, str]]:

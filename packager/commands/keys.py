@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packager import console
 from packager.commands.options import Form
-from packager.console import Output
+from packager.console import Output, console
 from packager.errors import ConfigError, ExitCode, SignatureError
+from terminal.tables import pairs
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Key
@@ -120,7 +120,7 @@ def _print(key: Key, public: Path, output: Output, *, private: Path | None = Non
         console.print_line(key.keyid)
     else:
         console.print_result(
-            console.pairs(
+            pairs(
                 [
                     ("key id", key.keyid),
                     ("private", f"{private} (mode 0600: keep it to yourself)" if private else ""),

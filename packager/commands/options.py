@@ -62,7 +62,7 @@ def open_project(folder: Path, model: Path | None, targets: Sequence[str]) -> Pr
     from packager.config import load_project, project_for_model
     from packager.errors import ConfigError
     from packager.registry import find_target
-    from packager.usage import suggest
+    from terminal.usage import suggest
 
     if model is not None:
         return project_for_model(model, targets, folder=folder)

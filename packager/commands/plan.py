@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packager import console
 from packager.commands.options import Folder, Form, Model, Targets, open_project
-from packager.console import Output
+from packager.console import Output, console
 from packager.errors import ExitCode
+from terminal.tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ def show_plan(project: Project, names: Sequence[str], output: Output) -> int:
 
 
 def _print_text(plans: Sequence[TargetPlan]) -> None:
-    rows = console.table("bundle", "to do", "in the cache")
+    rows = table("bundle", "to do", "in the cache")
     for entry in plans:
         todo = [step.step for step in entry.steps if not step.cached]
         done = [step.step for step in entry.steps if step.cached]

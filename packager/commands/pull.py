@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packager import console
 from packager.commands.options import Folder, Form
-from packager.console import Output
+from packager.console import Output, console, headline
 from packager.errors import ExitCode
+from terminal.tables import indented, pairs
 
 if TYPE_CHECKING:
     from packager.oci.transfer import Pulled
@@ -73,4 +73,4 @@ def _print(pulled: Pulled, store: str, output: Output) -> None:
             ("received", quantity_text(pulled.received_bytes, "bytes")),
             ("attestations", str(pulled.attestations)),
         ]
-        console.print_result(*console.headline(pulled.bundle, pulled.digest), console.indented(console.pairs(rows)))
+        console.print_result(*headline(pulled.bundle, pulled.digest), indented(pairs(rows)))

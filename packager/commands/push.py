@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packager import console
 from packager.commands.options import BundleName, Folder, Form
-from packager.console import Output
+from packager.console import Output, console, headline
 from packager.errors import ExitCode
+from terminal.tables import indented, pairs
 
 if TYPE_CHECKING:
     from packager.oci.transfer import Pushed
@@ -67,4 +67,4 @@ def _print(pushed: Pushed, tagged: str, output: Output) -> None:
             ("sent", quantity_text(pushed.sent_bytes, "bytes")),
             ("attestations", str(pushed.attestations)),
         ]
-        console.print_result(*console.headline(pushed.bundle, pushed.digest), console.indented(console.pairs(rows)))
+        console.print_result(*headline(pushed.bundle, pushed.digest), indented(pairs(rows)))

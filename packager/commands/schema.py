@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from packager import console
+from packager.console import console
 from packager.errors import ExitCode
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager import console
 from packager.commands.options import Form
-from packager.console import Output
+from packager.console import Output, console
 from packager.errors import ExitCode
+from terminal.tables import pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +48,7 @@ def _document(entry: Availability) -> dict[str, object]:
 def _print_text(found: Iterable[Availability]) -> None:
     from rich.text import Text
 
-    rows = console.pairs(())
+    rows = pairs(())
     for entry in found:
         rows.add_row(Text(entry.name, style="bold not dim"), entry.summary)
         here = [f"{name} {version}" for name, version in entry.distributions.items() if version is not None]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packager import console
 from packager.commands.options import BundleName, Folder, Form
-from packager.console import Output
+from packager.console import Output, console, headline
 from packager.errors import ExitCode, SignatureError
+from terminal.tables import indented, pairs
 
 if TYPE_CHECKING:
     from packager.verification import Verdict
@@ -49,9 +49,9 @@ def _print(verdict: Verdict, output: Output) -> None:
         console.print_line(verdict.reference)
     else:
         console.print_result(
-            *console.headline(verdict.reference, verdict.digest),
-            console.indented(
-                console.pairs(
+            *headline(verdict.reference, verdict.digest),
+            indented(
+                pairs(
                     [
                         ("signature", "good, by key " + ", ".join(key[:16] for key in verdict.keys)),
                         ("manifest", "good"),

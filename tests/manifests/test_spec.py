@@ -25,7 +25,7 @@ def numbered() -> set[str]:
 
 def cited() -> dict[str, Path]:
     found = {}
-    for folder in ("manifests", "wire", "targets", "packager", "agent", "fleet", "tests", "docs"):
+    for folder in ("manifests", "wire", "terminal", "targets", "packager", "agent", "fleet", "tests", "docs"):
         for path in (ROOT / folder).rglob("*"):
             if path.suffix in (".py", ".md") and path != ROOT / "manifests" / "SPEC.md":
                 for first, more in CITATION.findall(path.read_text()):

@@ -28,7 +28,7 @@ def test_a_bundle_is_found_by_reference_by_digest_and_in_another_store(pack: Pac
 
 
 def test_inspect_fits_a_terminal_of_80_columns(pack: Pack, stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("packager.console._PIPE_WIDTH", 80)
+    monkeypatch.setattr("terminal.console._PIPE_WIDTH", 80)
     ran = pack("inspect", "digits:3@edge-arm", at=stored.project)
     assert max(len(line) for line in ran.out.splitlines()) <= 80
     for shown in (

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from typer.exceptions import TyperException
 
 _NO_COMMAND = re.compile(r"no such command '(.*)'")
-_COMMANDS_MEANT = {"build": "pack without a command builds", "help": "pack --help", "version": "pack --version"}
-"""What people type for what is no command."""
+_SUGGESTION = re.compile(r"\. Did you mean .*| \(Possible options: .*\)")
+"""What the parser adds to its messages; here it is the hint."""
 
 
-def explain_usage(error: TyperException) -> tuple[str, str]:
-    """Message and hint for an error that the parser of the command line raised."""
+def explain_usage(error: TyperException, *, program: str, meant: Mapping[str, str]) -> tuple[str, str]:
+    """Message and hint for an error that the parser of the command line of `program` raised.
+
+    `meant` has the hints for words that people type for commands, and that are none.
+    """
     message = _plain(error.format_message())
     parameter = getattr(error, "param", None)
     if parameter is not None:
@@ -25,14 +28,14 @@ def explain_usage(error: TyperException) -> tuple[str, str]:
         message = f"{name}: {_plain(error.message)}" if error.message else f"missing {name}"
     context = getattr(error, "ctx", None)
     if context is None:
-        return message, "pack --help shows what it takes"
+        return message, f"{program} --help shows what it takes"
     hint = f"{context.command_path} --help shows what it takes"
     option = getattr(error, "option_name", "")
     if option:
-        hint = suggest(option, (name for entry in context.command.params for name in entry.opts)) or hint
+        hint = _option_meant(option, context) or hint
     command = _NO_COMMAND.fullmatch(message)
     if command:
-        hint = _COMMANDS_MEANT.get(command[1]) or suggest(command[1], context.command.commands) or hint
+        hint = meant.get(command[1]) or suggest(command[1], context.command.commands) or hint
     return message, hint
 
 
@@ -42,7 +45,14 @@ def suggest(typed: str, known: Iterable[str]) -> str:
     return f"did you mean '{close[0]}'?" if close else ""
 
 
+def _option_meant(option: str, context: Any) -> str:  # noqa: ANN401 - typer doesn't export the type of its contexts' commands
+    commands = getattr(context.command, "commands", {}).values()
+    if any(option in entry.opts for command in commands for entry in command.params):
+        return f"it stands behind the command: {context.command_path} COMMAND {option} ..."
+    return suggest(option, (name for entry in context.command.params for name in entry.opts))
+
+
 def _plain(message: str) -> str:
     """The parser's sentence as a line of ours: on one line, lower case, without a full stop."""
-    text = " ".join(message.split()).removeprefix("Value error, ").split(" (Possible options")[0].rstrip(".")
+    text = _SUGGESTION.sub("", " ".join(message.split()).removeprefix("Value error, ")).rstrip(".")
     return text[:1].lower() + text[1:]
