@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from packager.hub.form import Form, Pass
 
 # Functions first: the others look at plain nodes only. The opset before ai.onnx.ml, whose lowerings need comparisons
-# and gathers that old versions had not. Folding late: it needs the numbers. Then the branches that are known by now,
-# and what they leave behind.
+# and gathers that old versions had not. Branches before folding, whose onnxruntime may fail on an If with a known
+# condition, and again after it, when more are known. Last what they leave behind.
 PASSES: tuple[Pass, ...] = (
     inline_functions,
     convert_opset,
     lower_ml,
     bind_dimensions,
+    fold_branches,
     fold_constants,
     fold_branches,
     remove_identities,
