@@ -20,7 +20,9 @@ from packager.samples import DataFiles
 from packager.worker import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    Start = Callable[..., subprocess.Popen[bytes]]
 
 ORDER = importation.Order(
     framework="onnx", path="/nowhere/model.onnx", trusted=False, task=importation.TaskSection(), data=DataFiles()
@@ -92,10 +94,19 @@ with Workers(Path(sys.argv[2]), **limits) as workers, workers.job("importation",
 """
 
 
-def parent(model: Path, scratch: Path, framework: str = "onnx", memory: int = 1 << 33) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(model), str(scratch), framework, str(memory)], stderr=subprocess.PIPE
-    )
+@pytest.fixture
+def parent(tmp_path: Path) -> Iterator[Start]:
+    """Starts a process that imports a model in a worker; none is left when the test ends, however it ends."""
+    with contextlib.ExitStack() as stack:
+
+        def start(model: Path, framework: str = "onnx") -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-c", PARENT, str(model), str(tmp_path / "scratch"), framework, str(1 << 33)]
+            process = subprocess.Popen(command, stderr=subprocess.PIPE)
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
+            return process
+
+        yield start
 
 
 def descendants(process: int) -> set[int]:
@@ -140,25 +151,27 @@ class Loading:
 
 
 def test_neither_a_worker_nor_what_it_started_outlives_a_parent_that_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parent: Start
 ) -> None:
     monkeypatch.setenv("STARTED", str(tmp_path / "started"))
     (tmp_path / "model.pkl").write_bytes(pickle.dumps(Loading(STUCK), protocol=4))
-    started = parent(tmp_path / "model.pkl", tmp_path / "scratch", "sklearn")
+    started = parent(tmp_path / "model.pkl", "sklearn")
     until((tmp_path / "started").exists)
     working = descendants(started.pid)
     assert len(working) == 3, "the worker, its guard, and the process that it started"
-    started.send_signal(signal.SIGKILL)
-    started.communicate()
+    started.kill()
+    started.wait()
     until(lambda: not any(alive(process) for process in working))
 
 
-def test_the_next_build_removes_what_a_killed_one_left_and_nothing_of_one_that_runs(tmp_path: Path) -> None:
+def test_the_next_build_removes_what_a_killed_one_left_and_nothing_of_one_that_runs(
+    tmp_path: Path, parent: Start
+) -> None:
     os.mkfifo(tmp_path / "model.onnx")  # whoever opens it waits for ever
-    running, killed = (parent(tmp_path / "model.onnx", tmp_path / "scratch") for _ in range(2))
+    running, killed = (parent(tmp_path / "model.onnx") for _ in range(2))
     until(lambda: len(list((tmp_path / "scratch").glob("build-*/*/job.json"))) == 2)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    killed.kill()
+    killed.wait()
 
     def left() -> int:
         with Workers(tmp_path / "scratch", seconds=60, memory=1 << 33):
@@ -166,8 +179,6 @@ def test_the_next_build_removes_what_a_killed_one_left_and_nothing_of_one_that_r
 
     until(lambda: left() == 1)  # a worker that was just being started held the lock for a moment longer
     assert running.poll() is None
-    running.send_signal(signal.SIGKILL)
-    running.communicate()
 
 
 @pytest.mark.parametrize(
