@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from packager.errors import ConfigError, ConversionError, ToolchainError
+from packager.columns import TABLES, UnreadableError, read_columns
+from packager.errors import ConfigError, ConversionError
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
-    from manifests.manifest import SignatureSection, TensorSection
-
-    Array: TypeAlias = NDArray[np.generic]
-    Columns: TypeAlias = dict[str, Array]
+    from manifests.manifest import DType, SignatureSection, TensorSection
+    from packager.columns import Array, Columns
 
 GENERATED_SAMPLES = 64
 _FREE_DIMENSION = 8
@@ -140,74 +137,24 @@ def generate_samples(signature: SignatureSection) -> Samples:
 
 def _read(file: DataFile) -> tuple[Columns, bool]:
     """The arrays of the file, and whether they are the columns of a table."""
-    import numpy as np
-
     path = Path(file.path)
-    readers = {".npz": _read_npz, ".npy": _read_npy, ".csv": _read_csv, ".parquet": _read_parquet}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise _unfit(file, f"expected one of {', '.join(readers)}, got '{path.name}'")
     try:
-        columns = reader(path)
-    except (OSError, ValueError, EOFError, csv.Error) as error:
-        raise _unfit(file, f"'{path.name}' can't be read: {error}") from error
-    return {name: np.asarray(column) for name, column in columns.items()}, reader in (_read_csv, _read_parquet)
-
-
-def _read_npz(path: Path) -> Columns:
-    import zipfile
-
-    import numpy as np
-
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except zipfile.BadZipFile as error:
-        raise ValueError(str(error)) from error
-
-
-def _read_npy(path: Path) -> Columns:
-    import numpy as np
-
-    return {"x": np.load(path, allow_pickle=False)}
-
-
-def _read_csv(path: Path) -> Columns:
-    import numpy as np
-
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = csv.reader(stream)
-        header = next(rows, [])
-        columns = list(zip(*rows, strict=True))
-    if len(columns) != len(header):
-        raise ValueError(f"expected {len(header)} columns, got {len(columns)}")
-    return {name: np.array(column) for name, column in zip(header, columns, strict=True)}
-
-
-def _read_parquet(path: Path) -> Columns:
-    from packager.registry import installed_version
-
-    if installed_version("pyarrow") is None:
-        raise ToolchainError(
-            "toolchain.missing",
-            "parquet files need pyarrow, not installed here",
-            hint="pip install 'packtrain[parquet]'",
-        )
-    import pyarrow.lib
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except pyarrow.lib.ArrowException as error:
-        raise ValueError(str(error)) from error
-    return {name: table.column(name).to_numpy() for name in table.column_names}
+        columns = read_columns(path)
+    except UnreadableError as error:
+        raise _unfit(file, str(error), hint=error.hint) from error
+    return columns, path.suffix.lower() in TABLES
 
 
 def _labels(file: DataFile, files: DataFiles, columns: Columns) -> Array | None:
     if not files.label:
         return None
     if files.label in columns:
-        return columns[files.label].reshape(-1)
+        labels = columns[files.label].reshape(-1)
+        if labels.dtype.kind == "U":
+            empty = next((index for index, label in enumerate(labels.tolist()) if not label.strip()), None)
+            if empty is not None:
+                raise _bad_cell(file, files.label, empty, "a label", "")
+        return labels
     if file.field == "data.evaluation":
         raise _unfit(file, f"no column '{files.label}', the label: expected one of {_some(columns)}")
     return None
@@ -233,16 +180,65 @@ def _from_table(
         missing = [entry.name for entry in signature.inputs if entry.name not in columns]
         if missing:
             raise _unfit(file, f"no column '{missing[0]}', an input of the model: expected one of {_some(columns)}")
-        return columns, {entry.name: (entry.name,) for entry in signature.inputs}
+        typed = {entry.name: _typed(file, entry.name, columns[entry.name], entry.dtype) for entry in signature.inputs}
+        return typed, {entry.name: (entry.name,) for entry in signature.inputs}
     only = signature.inputs[0]
-    try:
-        kind = np.str_ if only.dtype == "string" else np.dtype(only.dtype)
-        packed = np.stack([column.astype(kind) for column in columns.values()], axis=1)
-    except ValueError as error:
-        raise _unfit(
-            file, f"a column is not of the model's type {only.dtype}: {error}", hint="say which in [data] features"
-        ) from error
+    packed = np.stack([_typed(file, name, column, only.dtype) for name, column in columns.items()], axis=1)
     return {only.name: packed}, {only.name: tuple(columns)}
+
+
+def _typed(file: DataFile, name: str, column: Array, dtype: DType) -> Array:
+    """The column in the dtype of an input; an empty cell of a csv file, or NaN in words, is no number."""
+    import numpy as np
+
+    if dtype == "string":
+        return column.astype(np.str_)
+    kind = np.dtype(dtype)
+    try:
+        typed = _cast(column, kind)
+    except (ValueError, TypeError, OverflowError) as error:
+        wrong = next((index for index in range(len(column)) if not _fits(column[index : index + 1], kind)), 0)
+        raise _bad_cell(file, name, wrong, dtype, column.tolist()[wrong]) from error
+    if kind.kind == "f" and column.dtype.kind == "U":
+        for index in np.flatnonzero(np.isnan(typed)).tolist():
+            raise _bad_cell(file, name, index, dtype, column.tolist()[index])
+    return typed
+
+
+def _cast(column: Array, kind: np.dtype[np.generic]) -> Array:
+    """The column in that dtype; text such as 3.0 is a whole number too.
+
+    Raises:
+        ValueError, TypeError, OverflowError: a cell is no such number.
+    """
+    import numpy as np
+
+    if column.dtype.kind not in "UO" or kind.kind == "f":
+        return column.astype(kind)
+    numbers = column.astype(np.float64)
+    if not np.isfinite(numbers).all() or (numbers != np.rint(numbers)).any():
+        raise ValueError("not a whole number")
+    return numbers.astype(kind)
+
+
+def _fits(cell: Array, kind: np.dtype[np.generic]) -> bool:
+    try:
+        _cast(cell, kind)
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
+
+
+def _bad_cell(file: DataFile, name: str, index: int, expected: str, got: object) -> ConfigError:
+    path = Path(file.path)
+    text = str(got).strip()
+    hint = "say which columns are features in [data] features"
+    if text.lower() in {"", "nan", "none"}:
+        hint = "fill it, or leave the row out; a model that takes missing features finds NaN in an npz or parquet file"
+    header = path.suffix.lower() == ".csv"
+    row = f"row {index + 2} (the header is row 1)" if header else f"row {index + 1}"
+    shown = f"'{text[:80]}'" if text else "an empty cell"
+    return _unfit(file, f"'{path.name}', {row}, column '{name}': expected {expected}, got {shown}", hint=hint)
 
 
 def _from_arrays(file: DataFile, arrays: Columns, signature: SignatureSection) -> Columns:

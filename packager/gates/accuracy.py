@@ -53,7 +53,7 @@ def gate_accuracy(limit: Limit | None, scores: Scores | None, *, waiver: str, ev
         )
     if limit is None:
         return None
-    failed = scores.drop > limit.value
+    failed = not scores.drop <= limit.value  # so that NaN fails
     return GateResult(
         name="accuracy",
         limit=limit.text,

@@ -315,7 +315,7 @@ def test_the_same_inputs_give_the_same_bytes_in_another_folder_at_another_time(
     assert digests[0] == digests[1]
 
 
-UNKNOWN_TASK = '[model.task]\nkind = "classification"\n'
+TASK = '[model.task]\nkind = "classification"\n'
 
 
 def test_a_limit_of_accuracy_that_nothing_can_be_held_against_is_refused_before_anything_is_converted(
@@ -325,7 +325,7 @@ def test_a_limit_of_accuracy_that_nothing_can_be_held_against_is_refused_before_
     path = folder / "pack.toml"
     written = path.read_text()
     for left_out, hint in (
-        (UNKNOWN_TASK, 'kind = "classification"'),
+        (TASK, 'kind = "classification"'),
         ('label = "label"\n', "label in the table [data]"),
     ):
         path.write_text(written.replace(left_out, ""))
@@ -339,7 +339,7 @@ def test_a_limit_of_accuracy_that_nothing_can_be_held_against_is_refused_before_
 def test_a_limit_of_accuracy_without_evaluation_data_is_no_error_and_is_told(project: Callable[[str], Path]) -> None:
     folder = project("[gates]\naccuracy_drop = '1%'\n[targets.null]\n")
     path = folder / "pack.toml"
-    path.write_text(path.read_text().replace('evaluation = "data.npz"\n', "").replace(UNKNOWN_TASK, ""))
+    path.write_text(path.read_text().replace('evaluation = "data.npz"\n', "").replace(TASK, ""))
     built = only(build_in(folder))
     assert isinstance(built, Built)
     assert [(gate.name, gate.verdict) for gate in built.gates] == [("parity", "passed"), ("accuracy", "no-data")]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -130,8 +131,111 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path, name: 
 
 def test_a_pickle_inside_of_an_array_file_is_not_read(tmp_path: Path) -> None:
     np.save(tmp_path / "data.npy", np.array([object()]), allow_pickle=True)
-    with pytest.raises(ConfigError, match="can't be read"):
+    with pytest.raises(ConfigError, match="holds Python objects"):
         read(tmp_path / "data.npy", label="")
+
+
+def refusal(path: Path, **options: object) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        read(path, **options)
+    message = str(caught.value)
+    assert message.startswith(f"'data.evaluation': '{path.name}'")
+    assert "\n" not in message
+    assert "pickle" not in message
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("row", "got"),
+    [("1,,0,2", "an empty cell"), ("1, ,0,2", "an empty cell"), ("1,NaN,0,2", "'NaN'"), ("1,two,0,2", "'two'")],
+)
+def test_a_cell_of_a_csv_file_that_is_no_number_is_named_by_row_and_column(tmp_path: Path, row: str, got: str) -> None:
+    (tmp_path / "data.csv").write_text(f"a,b,y,c\n1,2,0,3\n{row}\n")
+    for takes in (ONE, signature(("c", "float32", ("N",)), ("b", "float64", ("N", 1)))):
+        error = refusal(tmp_path / "data.csv", takes=takes)
+        assert "row 3 (the header is row 1), column 'b': expected float" in str(error)
+        assert str(error).endswith(f"got {got}")
+        assert error.hint
+
+
+def test_a_cell_of_a_parquet_file_that_is_no_number_is_named_by_row_and_column(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1.0, 2.0], "b": ["3", "four"], "y": [0, 1], "c": [1, 2]}), tmp_path / "data.parquet")
+    assert "row 2, column 'b': expected float32, got 'four'" in str(refusal(tmp_path / "data.parquet"))
+
+
+@pytest.mark.parametrize("cell", ["2.5", "x", "", "nan", "inf"])
+def test_a_cell_that_is_no_whole_number_is_not_cut_to_one(tmp_path: Path, cell: str) -> None:
+    (tmp_path / "data.csv").write_text(f"a,b,y,c\n1,2.0,0,3\n1,{cell},0,3\n")
+    error = refusal(tmp_path / "data.csv", takes=signature(("x", "int64", ("N", 3))))
+    assert "row 3 (the header is row 1), column 'b': expected int64" in str(error)
+
+
+def test_a_missing_label_is_named_by_its_row(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("a,b,y,c\n1,2,0,3\n1,2,,3\n")
+    assert "row 3 (the header is row 1), column 'y': expected a label" in str(refusal(tmp_path / "data.csv"))
+
+
+def test_missing_features_of_a_parquet_file_are_not_a_number_as_the_model_may_want_them(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1.0, None], "b": [1, 2], "y": [0, 1], "c": [1, 2]}), tmp_path / "data.parquet")
+    assert np.isnan(read(tmp_path / "data.parquet").inputs["x"][1, 0])
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is empty"),
+        (b"\n\n", "has no rows"),
+        (b"a,b,y,c\n", "has no rows"),
+        (b"a,b,y,c\n1,2,0,3\n\n1,2,0,3\n", ", row 3: expected 4 cells, as in the header, got 0"),
+        (b"a,b,y,c\n1,2,0,3,4\n", ", row 2: expected 4 cells, as in the header, got 5"),
+        (b"a,b,y,b\n1,2,0,3\n", "has several columns 'b'"),
+        (b"a,b\n1,\xff\n", "is not text in UTF-8"),
+        (b"a\n" + b"1" * 200_000, "can't be read as csv: field larger than field limit"),
+    ],
+)
+def test_what_is_wrong_with_a_csv_file_is_told_in_a_line(tmp_path: Path, content: bytes, problem: str) -> None:
+    (tmp_path / "data.csv").write_bytes(content)
+    assert problem in str(refusal(tmp_path / "data.csv"))
+
+
+def test_a_csv_file_as_spreadsheets_save_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_bytes(b"\xef\xbb\xbfa,b,y,c\r\n1,2,0,3\r\n\r\n")
+    assert read(tmp_path / "data.csv").names == {"x": ("a", "b", "c")}
+
+
+@pytest.mark.parametrize("name", ["data.npz", "data.npy", "data.parquet"])
+@pytest.mark.parametrize("damage", ["empty", "garbage", "cut", "flipped"])
+def test_a_damaged_file_is_told_in_a_line_with_what_writes_one(tmp_path: Path, name: str, damage: str) -> None:
+    path = tmp_path / name
+    random = np.random.default_rng(0).standard_normal((100, 3))
+    if name == "data.npz":
+        np.savez_compressed(path, x=random, y=random[:, 0])
+    elif name == "data.npy":
+        np.save(path, random)
+    else:
+        pq.write_table(pa.table({"a": random[:, 0], "b": random[:, 1], "c": random[:, 2]}), path)
+    data = bytearray(path.read_bytes())
+    if damage == "flipped":
+        data[4:200] = bytes(196)
+    path.write_bytes({"empty": b"", "garbage": b"not a model's data" * 9, "cut": data[:-100], "flipped": data}[damage])
+    error = refusal(path, label="")
+    assert error.hint or damage == "empty"
+
+
+def test_objects_in_arrays_are_refused_without_the_advice_to_unpickle_them(tmp_path: Path) -> None:
+    objects = np.array([[1], [1, 2]], dtype=object)
+    np.savez(tmp_path / "data.npz", x=objects, allow_pickle=True)
+    np.save(tmp_path / "data.npy", objects, allow_pickle=True)
+    for name in ("data.npz", "data.npy"):
+        error = refusal(tmp_path / name, label="")
+        assert "holds Python objects: expected arrays of numbers or text" in str(error)
+        assert "pickle" not in error.hint
+
+
+def test_an_archive_of_something_else_is_no_npz(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    assert "holds 'readme.txt', which is not an array" in str(refusal(tmp_path / "data.npz"))
 
 
 def test_generated_samples_are_the_same_each_time_and_fit_the_model() -> None:

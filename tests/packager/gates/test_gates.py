@@ -66,6 +66,13 @@ def test_accuracy_without_data_says_so_limit_or_not(limit: str | None, note: str
     assert note in found.note
 
 
+def test_a_drop_that_is_no_number_fails() -> None:
+    scores = Scores(metric="r2", source=0.9, shipped=float("nan"), samples=10)
+    found = gate_accuracy(parse_limit("1%", "share"), scores, waiver="", evaluated=True)
+    assert found is not None
+    assert found.verdict == "failed"
+
+
 def test_accuracy_that_nobody_limits_is_no_gate() -> None:
     scores = Scores(metric="accuracy", source=0.9, shipped=0.1, samples=10)
     assert gate_accuracy(None, scores, waiver="", evaluated=True) is None
