@@ -96,7 +96,14 @@ def _written(label: object) -> str:
 def _r2(values: Array, labels: Array) -> float:
     import numpy as np
 
-    wanted = labels.astype(np.float64).reshape(-1)
+    try:
+        wanted = labels.astype(np.float64).reshape(-1)
+    except ValueError as error:
+        raise ConfigError(
+            "config.data",
+            f"'data.evaluation': a label is not a number, and the model is a regressor: {error}",
+            hint="[data] label names the column with the numbers, and kind in [model.task] says what the model is",
+        ) from error
     got = values.astype(np.float64).reshape(len(wanted), -1)[:, 0]
     spread = float(((wanted - wanted.mean()) ** 2).sum())
     return 1.0 - float(((wanted - got) ** 2).sum()) / spread if spread else 0.0

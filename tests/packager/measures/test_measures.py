@@ -144,6 +144,13 @@ def test_a_regressor_is_scored_by_r_squared() -> None:
     assert (found.source, found.shipped) == (1.0, 0.0)
 
 
+@pytest.mark.parametrize("label", ["two", ""])
+def test_a_regressors_label_that_is_no_number_is_refused(label: str) -> None:
+    values = {"v": np.zeros((2, 1))}
+    with pytest.raises(ConfigError, match="a label is not a number, and the model is a regressor"):
+        score(TaskSection(kind="regression", output="v"), values, values, np.array(["1", label]))
+
+
 def test_a_baseline_counts_every_sample_in_bins_of_about_equal_share() -> None:
     random = np.random.default_rng(0)
     x = np.stack([random.standard_normal(1000), np.full(1000, 7.0), random.integers(0, 2, 1000)], axis=1)
