@@ -23,7 +23,7 @@ class Store:
 
         Raises:
             UnreachableError: it can't be opened.
-            FleetError: a newer program made it.
+            FleetError: a version with another schema made it.
         """
         self._database = Database(url)
         self.devices = Devices(self._database)

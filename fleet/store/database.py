@@ -30,7 +30,7 @@ class Database:
 
         Raises:
             UnreachableError: it can't be opened.
-            FleetError: a newer program made it.
+            FleetError: a version with another schema made it; nothing is changed in it.
         """
         engine = create_engine(url)
         if engine.dialect.name == "sqlite":
@@ -39,8 +39,9 @@ class Database:
         self._readers: Engine = engine
         self._writers: Engine = engine.execution_options(writes=True)
         with self.writing() as connection:
-            SCHEMA.create_all(connection)
+            counters.create(connection, checkfirst=True)
             _check_version(connection)
+            SCHEMA.create_all(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -95,7 +96,9 @@ def _check_version(connection: Connection) -> None:
         raise FleetError(
             "fleet.schema",
             f"database has another schema: expected version {SCHEMA_VERSION}, got {found}",
-            hint="upgrade packtrain on this machine",
+            hint="upgrade packtrain on this machine"
+            if found > SCHEMA_VERSION
+            else "an older packtrain made it, which this one can't carry over: pack-fleet init makes a new workspace",
         )
 
 

@@ -27,8 +27,8 @@ from wire.messages import Desired, Fault, Inventory, Running
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
-SCHEMA_VERSION = 1
-"""Grows when a table changes in a way that an older program would misread."""
+SCHEMA_VERSION = 2
+"""Grows with every change of a table: a column more is one that an older database lacks."""
 
 NAME = String(64)
 DIGEST = String(71)

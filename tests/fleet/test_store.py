@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, inspect, text
 
 from fleet.errors import FleetError, UnreachableError
 from fleet.store import Store
@@ -266,8 +266,25 @@ def test_a_database_of_another_schema_is_refused(tmp_path: Path) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE counters SET value = 99 WHERE name = 'schema'"))
     engine.dispose()
-    with pytest.raises(FleetError, match="expected version 1, got 99"):
+    with pytest.raises(FleetError, match="expected version 2, got 99"):
         Store(url)
+
+
+def test_a_database_of_an_older_version_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for line in (
+            "CREATE TABLE counters (name VARCHAR(64) PRIMARY KEY, value BIGINT NOT NULL)",
+            "INSERT INTO counters VALUES ('schema', 1), ('changes', 0)",
+            "CREATE TABLE devices (name VARCHAR(64) PRIMARY KEY)",
+        ):
+            connection.execute(text(line))
+    with pytest.raises(FleetError, match="expected version 2, got 1") as caught:
+        Store(url)
+    assert "an older packtrain made it" in caught.value.hint
+    assert set(inspect(engine).get_table_names()) == {"counters", "devices"}
+    engine.dispose()
 
 
 def test_a_database_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
