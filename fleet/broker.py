@@ -171,6 +171,17 @@ def free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
+def same_port(host: str, wanted: int, last: int) -> int:
+    """The port to listen on: `wanted`, or where that is 0 the `last` one if it is free; 0: any that is free."""
+    if wanted or not last:
+        return wanted
+    try:
+        socket.create_server((host, last)).close()
+    except OSError:
+        return 0
+    return last
+
+
 def _check_free(host: str, port: int) -> None:
     try:
         socket.create_server((host, port)).close()

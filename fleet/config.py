@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Port: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-"""0: any that is free when the server starts."""
+"""0: the one that the last server had, or any that is free."""
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
 Rows: TypeAlias = Annotated[int, msgspec.Meta(ge=20)]
 Share: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1)]

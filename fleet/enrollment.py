@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from fleet.rollouts import EVERY_DEVICE
 from manifests.durable import write_durably
 from manifests.signing import generate_key, public_pem, read_public_key, write_key
 from wire.errors import WireError
-from wire.topics import device_topic
+from wire.topics import NAME_PATTERN, device_topic
 
 if TYPE_CHECKING:
     from fleet.store import Store
@@ -67,7 +68,7 @@ def enroll(workspace: Workspace, store: Store, enrollment: Enrollment, folder: P
     """Write ``agent.toml``, ``root.json`` and ``device.key`` into `folder` and register the device; the first's path.
 
     Raises:
-        FleetError: the name is none or taken, the folder is used, or the broker's port is not known.
+        FleetError: a name is none, the device's is taken, the folder is used, or the broker's port is not known.
         UncheckableError: the given public key can't be read.
     """
     device = enrollment.device
@@ -75,6 +76,13 @@ def enroll(workspace: Workspace, store: Store, enrollment: Enrollment, folder: P
         device_topic(workspace.config.fleet, device, "desired")
     except WireError as error:
         raise FleetError("fleet.device", str(error)) from error
+    for target in enrollment.targets:
+        if not re.match(NAME_PATTERN, target):
+            raise FleetError(
+                "fleet.target",
+                f"'{target}' is no name of a target: expected lower-case letters, digits, '.', '_', '-'",
+                hint="pack targets lists them",
+            )
     if device == EVERY_DEVICE or store.devices.find(device):
         raise FleetError("fleet.device", f"device name '{device}' is taken", hint="choose another name")
     host, port = enrollment.broker or _broker(workspace)
@@ -110,7 +118,11 @@ def enroll(workspace: Workspace, store: Store, enrollment: Enrollment, folder: P
 def _broker(workspace: Workspace) -> tuple[str, int]:
     running = workspace.addresses()
     table = workspace.config.broker
-    host, port = (running.broker_host, running.broker_port) if running else (table.host, table.port)
+    host, port = (
+        (running.broker_host, running.broker_port)
+        if running
+        else (table.host, table.port or (0 if table.engine == "external" else workspace.ports().broker))
+    )
     if host == "0.0.0.0" or not port:  # noqa: S104 - nothing is bound here
         raise FleetError(
             "fleet.broker-address",

@@ -10,14 +10,16 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from fleet.broker import Broker, plan_broker
+import msgspec
+
+from fleet.broker import Broker, plan_broker, same_port
 from fleet.errors import FleetError, UnreachableError
 from fleet.exchange import Exchange
 from fleet.ingest import Ingest
 from fleet.outbox import Outbox
 from fleet.retraining import watch_drift
 from fleet.trust import utc
-from fleet.workspace import Addresses
+from fleet.workspace import Addresses, Ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -56,8 +58,13 @@ async def serve(
         keep_fresh(workspace, say, now=clock())
         store = workspace.open_store()
         stack.callback(store.close)
-        web = stack.enter_context(listen(workspace.config.api.host, workspace.config.api.port))
-        broker = await _start_broker(workspace, stack)
+        last = workspace.ports()
+        api = workspace.config.api
+        web = stack.enter_context(listen(api.host, same_port(api.host, api.port, last.api)))
+        broker = await _start_broker(workspace, stack, last.broker, say)
+        workspace.keep_ports(
+            Ports(broker=broker.plan.port if broker else last.broker, api=int(web.getsockname()[1])),
+        )
         addresses = Addresses(
             engine=broker.plan.engine if broker else "external",
             broker_host=workspace.config.broker.host,
@@ -145,12 +152,16 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-async def _start_broker(workspace: Workspace, stack: AsyncExitStack) -> Broker | None:
-    if workspace.config.broker.engine == "external":
+async def _start_broker(workspace: Workspace, stack: AsyncExitStack, last: int, say: Say) -> Broker | None:
+    table = workspace.config.broker
+    if table.engine == "external":
         return None
-    broker = Broker(plan_broker(workspace.config.broker, workspace.folder / "broker"))
+    table = msgspec.structs.replace(table, port=same_port(table.host, table.port, last))
+    broker = Broker(plan_broker(table, workspace.folder / "broker"))
     stack.push_async_callback(broker.stop)
     await broker.start()
+    if last not in (0, broker.plan.port):
+        say(f"the broker listens at port {broker.plan.port}: devices that were enrolled with {last} don't find it")
     return broker
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CONFIG_NAME = "fleet.toml"
 DEFAULT_FOLDER = "fleet"
 """Where `init` makes a workspace when it is not told, and where commands look for one below the current folder."""
+PORTS_NAME = "ports.json"
 OFFLINE_ROLES = ("root", "targets")
 ONLINE_ROLES = ("snapshot", "timestamp", "assigner")
 
@@ -36,7 +37,7 @@ fleet = "{fleet}"
 [broker]
 engine = "auto"      # mosquitto when it is installed, else nats; external: one that runs elsewhere
 host = "127.0.0.1"   # whoever reaches the broker can read telemetry, and forge it: see docs/reference/pack-fleet.md
-port = {broker_port}          # 0: any that is free
+port = {broker_port}          # 0: any that is free, and the same one ever after
 
 [api]
 host = "127.0.0.1"
@@ -61,6 +62,14 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
     api: str
     """URL of the HTTP API and the web pages."""
     pid: int
+
+
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the last server listened; 0: none did. The next one listens there too where ``fleet.toml`` says 0."""
+
+    broker: int = 0
+    """Devices were enrolled with it."""
+    api: int = 0
 
 
 class Workspace:
@@ -97,7 +106,7 @@ class Workspace:
 
         Raises:
             UnreachableError: it can't be opened.
-            FleetError: a newer program made it.
+            FleetError: a version with another schema made it.
         """
         from fleet.store import Store
 
@@ -172,18 +181,45 @@ class Workspace:
 
     def addresses(self) -> Addresses | None:
         """Where the running server is reached; None: none runs, or it is not ready."""
-        with (self.folder / ".serving").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return self._read_addresses()
-        return None
+        return self._read_addresses() if self.is_served() else None
 
     def _read_addresses(self) -> Addresses | None:
         try:
             return msgspec.json.decode((self.folder / "addresses.json").read_bytes(), type=Addresses)
         except FileNotFoundError:
             return None
+
+    def is_served(self) -> bool:
+        """Whether a server of this workspace runs, ready or not."""
+        with (self.folder / ".serving").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def ports(self) -> Ports:
+        """Where the last server listened.
+
+        Raises:
+            FleetError: the file that says it is damaged.
+        """
+        path = self.folder / PORTS_NAME
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Ports)
+        except FileNotFoundError:
+            return Ports()
+        except msgspec.DecodeError as error:
+            raise FleetError(
+                "fleet.ports",
+                f"'{path}' is not valid: {error}",
+                hint="remove it: the next server chooses anew, and devices with the old port don't find it",
+            ) from error
+
+    def keep_ports(self, ports: Ports) -> None:
+        """Remember where this server listens, for the next one."""
+        if ports != self.ports():
+            write_durably(self.folder / PORTS_NAME, msgspec.json.encode(ports))
 
     def _offline(self, role: str) -> CryptoSigner:
         return _key(self.folder / self.config.keys.offline / f"{role}.key", role)

@@ -70,8 +70,10 @@ def enroll(  # noqa: PLR0913 - each parameter is an option of the command line
     )
     with open_store(place) as store:
         path = enroll_device(place, store, enrollment, out or Path(device), now=time.time())
-    if not broker and not place.config.broker.port:
-        console.say("the broker takes another port at the next start: give [broker] in fleet.toml one that stays")
+        released = {row.target for row in store.releases.all()}
+    missing = [name for name in enrollment.targets if name not in released]
+    if missing:
+        console.say(f"no release is for {' or '.join(missing)} yet: such a one is assigned once it is published")
     if output is Output.JSON:
         console.print_json({"device": device, "config": str(path)})
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from fleet.console import Output
+from fleet.console import Output, console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +50,16 @@ def open_store(workspace: Workspace) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def warn_unserved(workspace: Workspace, store: Store) -> bool:
+    """Whether no server of the workspace runs; then people are told how old what they see is."""
+    if workspace.is_served():
+        return False
+    newest = max((device.seen for device in store.devices.all() if device.seen is not None), default=None)
+    heard = "no device was ever heard of" if newest is None else f"devices were last heard of at {show_time(newest)}"
+    console.say(f"no server runs for this workspace: {heard}")
+    return True
 
 
 def show_time(seconds: float | None) -> str:

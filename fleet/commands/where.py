@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fleet.commands.options import Form, Place, open_store, open_workspace, show_time
+from fleet.commands.options import Form, Place, open_store, open_workspace, show_time, warn_unserved
 from fleet.console import Output, console
 from fleet.errors import FleetError
 
@@ -17,9 +17,11 @@ def where(
     """Show on which devices a model is, which version runs, and what went wrong."""
     from fleet.views import view_placement
 
-    with open_store(open_workspace(workspace)) as store:
+    place = open_workspace(workspace)
+    with open_store(place) as store:
         if not store.releases.all(model):
             raise FleetError("fleet.release", f"no release of '{model}'", hint="pack-fleet releases lists them")
+        warn_unserved(place, store)
         assigned = store.wishes.assigned()
         views = [
             view_placement(placement, assigned[placement.device].models if placement.device in assigned else ())

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import tomllib
@@ -13,8 +12,9 @@ import pytest
 from agent.config import read_config
 from fleet.cli import main
 from fleet.publish import publish
-from fleet.workspace import Addresses
+from fleet.workspace import Ports
 from manifests.signing import generate_key, public_pem, write_key
+from wire.messages import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,15 +124,53 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
     assert "publish " in said
 
 
-def test_enrolling_at_a_port_that_will_change_says_so(
+def test_a_device_is_enrolled_at_the_port_that_the_last_server_had(
     workspace: Workspace, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = here / "fleet.toml"
-    path.write_text(re.sub(r"(?m)^port = \d+", "port = 0", path.read_text()))
-    with workspace.serving() as note:
-        note(Addresses(engine="nats", broker_host="127.0.0.1", broker_port=4711, api="", pid=1))
-        assert main(["enroll", "cam-1"]) == 0
-    assert "give [broker] in fleet.toml one that stays" in capsys.readouterr().err
+    workspace.keep_ports(Ports(broker=4711, api=4712))
+    result(capsys, "enroll", "cam-1")
+    assert read_config(here / "cam-1" / "agent.toml").broker.port == 4711
+
+
+def test_a_damaged_note_of_the_ports_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "ports.json").write_text("{")
+    code, _, said = refusal(capsys, "enroll", "cam-1")
+    assert code == 2
+    assert "[fleet.ports]" in said
+
+
+def test_enrolling_for_a_target_without_a_release_says_so(
+    workspace: Workspace, here: Path, database: Store, make_bundle: MakeBundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert here.is_dir()
+    publish(workspace, database, [make_bundle("3", 3)], now=1.0)
+    assert main(["enroll", "cam-1", "--broker", "h:1", "-t", "cloud"]) == 0
+    assert "no release" not in capsys.readouterr().err
+    assert main(["enroll", "cam-2", "--broker", "h:1", "-t", "nope", "-t", "cloud"]) == 0
+    assert "no release is for nope yet" in capsys.readouterr().err
+
+
+def test_devices_are_online_only_while_a_server_runs(
+    workspace: Workspace,
+    here: Path,
+    database: Store,
+    make_bundle: MakeBundle,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert here.is_dir()
+    publish(workspace, database, [make_bundle("3", 3)], now=1.0)
+    database.devices.enroll("cam", "", targets=("cloud",), labels={}, now=1.0)
+    database.devices.note_status("cam", Status(state="online", boot="b"), now=86_400.0)
+    for arguments in (("devices",), ("where", "digits")):
+        assert main(arguments) == 0
+        said = capsys.readouterr()
+        assert "no server runs for this workspace: devices were last heard of at 1970-01-0" in said.err
+        assert "online" not in said.out
+    assert [device["online"] for device in result(capsys, "devices")] == [False]
+    with workspace.serving():
+        assert main(["devices", "--output", "json"]) == 0
+        said = capsys.readouterr()
+        assert ([device["online"] for device in json.loads(said.out)], said.err) == ([True], "")
 
 
 @pytest.mark.parametrize(
@@ -142,6 +180,7 @@ def test_enrolling_at_a_port_that_will_change_says_so(
         (("enroll", "all", "--broker", "h:1"), "is taken"),
         (("enroll", "cam"), "not known"),
         (("enroll", "cam", "--broker", "h"), "is no address"),
+        (("enroll", "cam", "--broker", "h:1", "-t", "No Pe"), "'No Pe' is no name of a target"),
         (("enroll", "cam", "--broker", "h:1", "-l", "site"), "is no label"),
         (("assign", "digits"), "missing --to"),
         (("assign", "digits", "--to", "all"), "no release of 'digits'"),

@@ -321,6 +321,21 @@ def test_a_workspace_has_one_server_and_the_broker_dies_with_it(server: Server, 
     until(lambda: not is_alive(broker), "the broker has died with its server")
 
 
+def test_the_next_server_listens_where_the_last_one_did(server: Server, workspace: Workspace, tmp_path: Path) -> None:
+    device = enroll(workspace, tmp_path, "cam-1")
+    device.close()
+    assert server.stop() == 0
+    after = Server(workspace.folder)
+    with after.process:
+        assert {key: after.addresses[key] for key in ("broker_port", "api")} == {
+            key: server.addresses[key] for key in ("broker_port", "api")
+        }
+        again = Device(tmp_path / "cam-1" / "agent.toml")
+        assert again.get("metadata", "1.root.json") == again.root
+        again.close()
+        assert after.stop() == 0
+
+
 def test_a_report_with_another_key_is_refused_and_audited(
     server: Server, workspace: Workspace, database: Store, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fleet.broker import Broker, Plan, free_port, plan_broker
+from fleet.broker import Broker, Plan, free_port, plan_broker, same_port
 from fleet.config import BrokerTable
 from fleet.errors import FleetError, UnreachableError
 from fleet.serve import keep_fresh, listen, run_until
@@ -40,6 +40,15 @@ def test_a_port_that_is_taken_is_named() -> None:
         with pytest.raises(UnreachableError, match=f"port {port} of 127.0.0.1") as caught:
             listen("127.0.0.1", port)
     assert caught.value.exit_code == 6
+
+
+def test_a_port_that_was_left_to_chance_is_kept_while_it_is_free() -> None:
+    with listen("127.0.0.1", 0) as taken:
+        last = taken.getsockname()[1]
+        assert same_port("127.0.0.1", 0, last) == 0
+        assert same_port("127.0.0.1", last, 1) == last
+    assert same_port("127.0.0.1", 0, last) == last
+    assert same_port("127.0.0.1", 0, 0) == 0
 
 
 def test_a_broker_is_not_started_on_a_port_that_is_taken(tmp_path: Path) -> None:
