@@ -134,18 +134,21 @@ class Target(Protocol):
     summary: str
     """One line for ``pack targets``."""
     toolchain: Toolchain
-    needs: Needs
     Options: ClassVar[type[msgspec.Struct]]
     """Struct read from ``[targets.NAME]`` of ``pack.toml``; every field has a default, unknown fields are refused."""
+
+    def needs(self, options: msgspec.Struct) -> Needs:
+        """The normal form that `convert` takes with these options."""
+        ...
 
     def free_dimensions(self, options: msgspec.Struct) -> dict[str, int]:
         """The value for each free dimension by its name; the key ``*`` stands for all others.
 
-        Used only when `needs.static_shapes` holds.
+        Used only when `Needs.static_shapes` holds.
         """
         ...
 
-    def unsupported(self, model: onnx.ModelProto) -> list[Finding]:
+    def unsupported(self, model: onnx.ModelProto, options: msgspec.Struct) -> list[Finding]:
         """Every node of a model in the target's normal form that it can't take, before anything is converted."""
         ...
 

@@ -61,16 +61,21 @@ class _Cloud:
     name = "cloud"
     summary = "ONNX for onnxruntime on servers, optimised ahead of time"
     toolchain = Toolchain(distributions=("onnx", "onnxruntime", "numpy"), extra="pack")
-    needs = Needs(opset=(7, 23), ir_version=11)
     Options = Options
+
+    def needs(self, options: msgspec.Struct) -> Needs:
+        """Almost anything: onnxruntime runs it."""
+        del options
+        return Needs(opset=(7, 23), ir_version=11)
 
     def free_dimensions(self, options: msgspec.Struct) -> dict[str, int]:
         """Nothing: the batch, and every other free dimension, stays free."""
         del options
         return {}
 
-    def unsupported(self, model: onnx.ModelProto) -> list[Finding]:
+    def unsupported(self, model: onnx.ModelProto, options: msgspec.Struct) -> list[Finding]:
         """Every node whose operator no schema of onnx or onnxruntime knows."""
+        del options
         opsets = {_domain(entry.domain): entry.version for entry in model.opset_import}
         functions = {(_domain(function.domain), function.name) for function in model.functions}
         return [

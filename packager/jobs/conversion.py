@@ -124,9 +124,9 @@ def _prepared(source: Path, target: Target, options: msgspec.Struct, out: Path) 
     """A private copy of the model in the target's normal form: some converters rewrite their input."""
     import onnx
 
-    form = Form(needs=target.needs, free_dimensions=target.free_dimensions(options))
+    form = Form(needs=target.needs(options), free_dimensions=target.free_dimensions(options))
     model, passes = prepare(onnx.load(source), form)
-    findings = target.unsupported(model)
+    findings = target.unsupported(model, options)
     if findings:
         raise _unsupported(target.name, findings)
     prepared = out / "prepared.onnx"

@@ -52,17 +52,22 @@ class _EdgeArm:
     toolchain = Toolchain(
         distributions=("ai-edge-litert", "ai-edge-quantizer", "flatbuffers", "numpy", "onnx"), extra="tflite"
     )
-    needs = Needs(opset=(7, 28), ir_version=14, static_shapes=True, ml_operators=False)
     Options = Options
+
+    def needs(self, options: msgspec.Struct) -> Needs:
+        """Tensor operators with shapes that are numbers."""
+        del options
+        return Needs(opset=(7, 28), ir_version=14, static_shapes=True, ml_operators=False)
 
     def free_dimensions(self, options: msgspec.Struct) -> dict[str, int]:
         """Every free dimension is taken to be the batch."""
         return {"*": cast("Options", options).batch}
 
-    def unsupported(self, model: onnx.ModelProto) -> list[Finding]:
+    def unsupported(self, model: onnx.ModelProto, options: msgspec.Struct) -> list[Finding]:
         """Every node that TFLite's builtin operators can't express, found by emitting the graph."""
         from targets.edge_arm._convert import findings
 
+        del options
         return findings(model)
 
     def convert(self, model: Path, options: msgspec.Struct, calibration: Arrays | None, out: Path) -> Artifact:

@@ -94,7 +94,7 @@ def test_every_node_that_cannot_be_taken_is_listed_at_once_by_name(build: Build)
         helper.make_node("Thing", ["b"], ["c"], domain="com.example"),
         helper.make_node("Gelu", ["c"], ["y"], name="too-new"),
     ]
-    found = target.unsupported(build(nodes, {"x": [2]}, {"y": [2]}, {}))
+    found = target.unsupported(build(nodes, {"x": [2]}, {"y": [2]}, {}), target.Options())
     assert [(finding.node, finding.operator) for finding in found] == [
         ("typo", "Relu7"),
         ("c", "com.example.Thing"),

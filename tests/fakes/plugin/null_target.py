@@ -70,14 +70,18 @@ class NullTarget:
     name = "null"
     summary = "nothing: for tests"
     toolchain = Toolchain(distributions=("onnx", "numpy"), extra="pack")
-    needs = Needs(opset=(13, 23), ir_version=11)
     Options = Options
+
+    def needs(self, options: msgspec.Struct) -> Needs:
+        del options
+        return Needs(opset=(13, 23), ir_version=11)
 
     def free_dimensions(self, options: msgspec.Struct) -> dict[str, int]:
         del options
         return {}
 
-    def unsupported(self, model: onnx.ModelProto) -> list[Finding]:
+    def unsupported(self, model: onnx.ModelProto, options: msgspec.Struct) -> list[Finding]:
+        del options
         refused = {"Sin", "Cos"}
         return [
             Finding(node=node.name, operator=node.op_type, reason="no trigonometry here", hint="use a table")
@@ -113,7 +117,10 @@ class NullTarget:
 
 class StaticTarget(NullTarget):
     name = "null-static"
-    needs = Needs(opset=(13, 18), ir_version=8, static_shapes=True, ml_operators=False)
+
+    def needs(self, options: msgspec.Struct) -> Needs:
+        del options
+        return Needs(opset=(13, 18), ir_version=8, static_shapes=True, ml_operators=False)
 
     def free_dimensions(self, options: msgspec.Struct) -> dict[str, int]:
         del options

@@ -211,7 +211,7 @@ def test_every_node_that_cannot_be_taken_is_listed_at_once_by_name(build: Build)
         helper.make_node("Add", ["c", "d"], ["y"], name="last"),
     ]
     model = build(nodes, {"x": [2, 2]}, {"y": [2, 2]}, {})
-    found = target.unsupported(model)
+    found = target.unsupported(model, target.Options())
     assert [finding.node for finding in found][:3] == ["first", "second", "d"]
     assert [finding.operator for finding in found][:3] == ["NonZero", "Unique", "com.example.Nothing"]
     assert all(finding.reason for finding in found)
@@ -233,7 +233,7 @@ def test_a_constant_outside_int32_is_refused_by_the_node_that_reads_it(build: Bu
         helper.make_node("Cast", ["s"], ["y"], to=onnx.TensorProto.FLOAT),
     ]
     model = build(nodes, {"x": [2]}, {"y": [2]}, {"huge": np.array([2**40], np.int64)})
-    (finding,) = target.unsupported(model)
+    (finding,) = target.unsupported(model, target.Options())
     assert finding.node == "sum"
     assert "does not fit into int32" in finding.reason
 
@@ -245,7 +245,7 @@ def test_a_node_whose_inputs_do_not_fit_is_refused_by_name(build: Build) -> None
     ]
     constants = {"w": np.zeros((1, 8, 3), np.float32), "r": np.zeros((1, 8, 2), np.float32)}
     model = build(nodes, {"x": [2, 3]}, {"a": [2, 3]}, constants)
-    assert [finding.node for finding in target.unsupported(model)] == ["before", "layer"]
+    assert [finding.node for finding in target.unsupported(model, target.Options())] == ["before", "layer"]
 
 
 def test_a_free_dimension_is_refused_with_a_hint(free_mlp: onnx.ModelProto, convert: Convert) -> None:
