@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from agent.runtimes._runtime import Runtime
     from targets._target import Arrays, Artifact, Fidelity, Finding, Runner
 
-Quantize = Literal["none", "float16", "dynamic-int8", "int8"]
+Quantize = Literal["none", "float16", "dynamic-int8", "int8", "int8-io", "int16x8", "int4-weights"]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[targets.edge-arm]`` of ``pack.toml``."""
 
     quantize: Quantize = "none"
-    """``float16``: weights; ``dynamic-int8``: weights, and activations while it runs; ``int8``: everything between
-    inputs and outputs, which stay float32; needs calibration data."""
+    """``float16``, ``int4-weights``: weights; ``dynamic-int8``: weights, and activations while it runs; ``int8``:
+    everything between inputs and outputs, which stay float32; ``int8-io``: those too; ``int16x8``: as ``int8``, with
+    activations in int16. The last three need calibration data."""
     batch: int = 1
     """The value of each dimension that the model leaves free."""
 

@@ -14,12 +14,15 @@ from targets._target import TargetError
 from targets.edge_arm._file import SIGNATURE, serialized
 
 if TYPE_CHECKING:
+    from ai_edge_quantizer.recipe_manager import RecipeManager
     from numpy.typing import NDArray
 
     from targets._target import Arrays
     from targets.edge_arm import Quantize
     from targets.edge_arm._graph import Graph, Operation
 
+CALIBRATED = frozenset({"int8", "int8-io", "int16x8"})
+"""The schemes that need to see data."""
 SAMPLE_LIMIT = 500
 """Most samples that calibration runs; ranges change little after the first hundreds."""
 
@@ -40,7 +43,7 @@ def calibration_samples(graph: Graph, calibration: Arrays | None) -> list[Sample
     if not calibration:
         raise TargetError(
             "edge-arm.calibration",
-            "int8 needs calibration data: got none",
+            "quantizing activations needs calibration data: got none",
             hint='name representative inputs in data.calibration, or take quantize = "dynamic-int8"',
         )
     calls: list[list[NDArray[np.generic]]] = []
@@ -69,7 +72,7 @@ def _cut(
 
 
 def quantized(graph: Graph, scheme: Quantize, samples: list[Sample]) -> bytes:
-    """The file under a scheme; its inputs and outputs keep their element types.
+    """The file under a scheme; its inputs and outputs keep their element types, but for ``int8-io``.
 
     Raises:
         TargetError: the quantizer gives up.
@@ -77,7 +80,7 @@ def quantized(graph: Graph, scheme: Quantize, samples: list[Sample]) -> bytes:
     data = serialized(graph)
     if scheme == "none":
         return data
-    if scheme == "int8" and any(operation.code == "WHILE" for operation in graph.operations):
+    if scheme in CALIBRATED and any(operation.code == "WHILE" for operation in graph.operations):
         raise TargetError(
             "edge-arm.quantize",
             "the model has a loop that stays a loop, and what it computes inside can't be calibrated",
@@ -85,7 +88,7 @@ def quantized(graph: Graph, scheme: Quantize, samples: list[Sample]) -> bytes:
         )
     from ai_edge_quantizer import quantizer
 
-    recipe = _recipe(scheme, border(graph))
+    recipe = _recipe(scheme, graph)
     # Progress bars, and a warning that calibration keeps intermediate tensors, which is what it is for.
     with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):
         work = quantizer.Quantizer(bytearray(data), recipe)
@@ -151,41 +154,74 @@ def _ranges(data: bytes, recipe: list[dict[str, Any]], samples: list[Sample]) ->
     return found
 
 
-def _recipe(scheme: Quantize, kept: list[str]) -> list[dict[str, Any]]:
-    from ai_edge_quantizer import qtyping, recipe, recipe_manager
-    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+def _recipe(scheme: Quantize, graph: Graph) -> list[dict[str, Any]]:
+    from ai_edge_quantizer import recipe, recipe_manager
 
     manager = recipe_manager.RecipeManager()
-    if scheme == "dynamic-int8":
-        manager.load_quantization_recipe(recipe.dynamic_wi8_afp32())
-    elif scheme == "int8":
-        manager.load_quantization_recipe(recipe.static_wi8_ai8())
-        # The whole model but its border: an application's floats go in and come out.
-        for outside in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
-            manager.add_quantization_config(regex=".*", operation_name=outside, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    if scheme == "float16":
+        _add_float16(manager)
+    elif scheme in CALIBRATED:
+        wide = scheme == "int16x8"
+        manager.load_quantization_recipe(recipe.static_wi8_ai16() if wide else recipe.static_wi8_ai8())
         # What a branch or a loop computes inside is not calibrated.
-        manager.add_quantization_config(
-            regex=r"^graph_\d+/",
-            operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
-            algorithm_key=AlgorithmName.NO_QUANTIZE,
-        )
-        if kept:
-            manager.add_quantization_config(
-                regex="^(?:" + "|".join(re.escape(name) for name in kept) + ");",
-                operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
-                algorithm_key=AlgorithmName.NO_QUANTIZE,
-            )
+        _leave(manager, r"^graph_\d+/")
+        if scheme != "int8-io":
+            # The whole model but its border: an application's floats go in and come out.
+            _leave(manager, ".*", "INPUT", "OUTPUT")
+            _leave_results(manager, border(graph))
+        if wide:
+            # LiteRT allocates no SUB in int16 whose operands have a larger scale than its result.
+            _leave(manager, ".*", "SUB")
     else:
-        weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
-        manager.add_quantization_config(
-            regex=".*",
-            operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
-            op_config=qtyping.OpQuantizationConfig(
-                weight_tensor_config=weights,
-                compute_precision=qtyping.ComputePrecision.FLOAT,
-                explicit_dequantize=True,
-            ),
-            algorithm_key=AlgorithmName.FLOAT_CASTING,
-        )
+        weights_only = scheme == "int4-weights"
+        manager.load_quantization_recipe(recipe.weight_only_wi4_afp32() if weights_only else recipe.dynamic_wi8_afp32())
+        _leave_results(manager, constant_products(graph))
     found: list[dict[str, Any]] = manager.get_quantization_recipe()
     return found
+
+
+def constant_products(graph: Graph) -> list[str]:
+    """Names of the products of a constant with weights, such as a recurrence's first step from a state of zeros.
+
+    The quantizer takes the constant for weights too, and LiteRT allocates no product of two quantized constants whose
+    result is float.
+    """
+    return [
+        tensor.name
+        for operation in graph.operations
+        if operation.code in _PRODUCTS and operation.inputs[0] is not None and operation.inputs[0].data is not None
+        for tensor in operation.outputs
+    ]
+
+
+def _leave_results(manager: RecipeManager, names: list[str]) -> None:
+    """Keep what computes these tensors in float."""
+    if names:
+        _leave(manager, "^(?:" + "|".join(re.escape(name) for name in names) + ");")
+
+
+def _leave(manager: RecipeManager, regex: str, *operations: str) -> None:
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    for name in operations or ("ALL_SUPPORTED",):
+        manager.add_quantization_config(
+            regex=regex, operation_name=qtyping.TFLOperationName[name], algorithm_key=AlgorithmName.NO_QUANTIZE
+        )
+
+
+def _add_float16(manager: RecipeManager) -> None:
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+    manager.add_quantization_config(
+        regex=".*",
+        operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
+        op_config=qtyping.OpQuantizationConfig(
+            weight_tensor_config=weights,
+            compute_precision=qtyping.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        ),
+        algorithm_key=AlgorithmName.FLOAT_CASTING,
+    )

@@ -1,0 +1,253 @@
+"""Quantized networks on real digits: as close as their scheme allows, and what LiteRT gets wrong is caught."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import flatbuffers
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_quantizer import quantizer, recipe
+from onnx import helper
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+
+from manifests.manifest import ParitySection
+from packager.gates.parity import gate_parity
+from packager.measures.parity import compare_outputs
+from packager.measures.running import Shipped
+from targets._target import TargetError
+from targets.edge_arm import target
+from targets.edge_arm._convert import _proven
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import onnx
+    from numpy.typing import NDArray
+
+    from targets._target import Artifact
+
+    Build = Callable[..., onnx.ModelProto]
+    Convert = Callable[..., tuple[Artifact, Path]]
+    Tensors = dict[str, NDArray]
+    Reference = Callable[[onnx.ModelProto, Tensors], Tensors]
+    Digits = tuple[onnx.ModelProto, list[NDArray[np.float32]], list[NDArray[np.float32]]]
+
+SCHEMES = ("float16", "dynamic-int8", "int8", "int8-io", "int16x8", "int4-weights")
+SEEN = 300
+"""Digits that the networks learn from and are calibrated with; those after them are held back."""
+
+
+def _floats(*arrays: NDArray[np.floating]) -> list[NDArray[np.float32]]:
+    return [array.astype(np.float32) for array in arrays]
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    found = load_digits()
+    return (found.data[:400] / 16).astype(np.float32), found.target[:400]
+
+
+@pytest.fixture
+def digits_mlp(build: Build, pictures: tuple[NDArray, NDArray]) -> Digits:
+    data, labels = pictures
+    net = MLPClassifier((32,), random_state=0, learning_rate_init=0.02, tol=1e-3).fit(data[:SEEN], labels[:SEEN])
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1", "b1"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Gemm", ["r", "w2", "b2"], ["l"]),
+        helper.make_node("Softmax", ["l"], ["y"]),
+    ]
+    constants = dict(zip(("w1", "w2", "b1", "b2"), _floats(*net.coefs_, *net.intercepts_), strict=True))
+    calls = [row[None] for row in data]
+    return build(nodes, {"x": [1, 64]}, {"y": [1, 10]}, constants), calls[:SEEN], calls[SEEN:]
+
+
+@pytest.fixture
+def digits_cnn(build: Build, pictures: tuple[NDArray, NDArray], reference: Reference) -> Digits:
+    """Random convolutions, plain and depthwise, under a trained last layer."""
+    data, labels = pictures
+    calls = [row.reshape(1, 1, 8, 8) for row in data]
+    random = np.random.default_rng(0)
+    plain, depthwise = _floats(*random.standard_normal((2, 16, 1, 3, 3)) / 3)
+    nodes = [
+        helper.make_node("Conv", ["x", "plain"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("Conv", ["r", "depthwise"], ["d"], group=16, strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["d"], ["e"]),
+        helper.make_node("Flatten", ["e"], ["features"]),
+    ]
+    constants = {"plain": plain, "depthwise": depthwise}
+    body = build(nodes, {"x": [SEEN, 1, 8, 8]}, {"features": [SEEN, 256]}, constants)
+    features = reference(body, {"x": np.concatenate(calls[:SEEN])})["features"]
+    last = LogisticRegression(max_iter=300).fit(features, labels[:SEEN])
+    constants["w"], constants["b"] = _floats(last.coef_.T, last.intercept_)
+    nodes += [helper.make_node("Gemm", ["features", "w", "b"], ["l"]), helper.make_node("Softmax", ["l"], ["y"])]
+    return build(nodes, {"x": [1, 1, 8, 8]}, {"y": [1, 10]}, constants), calls[:SEEN], calls[SEEN:]
+
+
+@pytest.fixture
+def digits_lstm(build: Build, pictures: tuple[NDArray, NDArray]) -> Digits:
+    """Each row of a picture is a step; what comes out is the last state."""
+    calls = [row.reshape(8, 1, 8) for row in pictures[0]]
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("LSTM", ["x", "w", "r"], ["all", "last"], hidden_size=16),
+        helper.make_node("Reshape", ["last", "shape"], ["y"]),
+    ]
+    w, r = _floats(random.standard_normal((1, 64, 8)) / 3, random.standard_normal((1, 64, 16)) / 4)
+    model = build(nodes, {"x": [8, 1, 8]}, {"y": [1, 16]}, {"w": w, "r": r, "shape": np.array([-1, 16])})
+    return model, calls[:SEEN], calls[SEEN:]
+
+
+def _verdict(
+    artifact: Artifact,
+    folder: Path,
+    model: onnx.ModelProto,
+    calls: list[NDArray[np.float32]],
+    reference: Reference,
+) -> tuple[str, float]:
+    """What the parity gate says by the target's own default, and the root mean square that it may have looked at."""
+    shipped = Shipped(target.runner(artifact, folder), artifact.signature)
+    got = [shipped.real_outputs(shipped.run(shipped.stored_inputs({"x": call})))["y"] for call in calls]
+    shipped.close()
+    expected = [reference(model, {"x": call})["y"] for call in calls]
+    (parity,) = compare_outputs({"y": np.array(expected)}, {"y": np.array(got)})
+    section = ParitySection(samples=len(calls), inputs="data", fidelity="runtime", outputs=(parity,))
+    result = gate_parity(None, section, measure=artifact.parity_measure, default=artifact.parity_limit)
+    return result.verdict, parity.rms_relative
+
+
+def _rewritten(path: Path, model: schema.ModelT) -> Path:
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    path.write_bytes(builder.Output())
+    return path
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("network", ["digits_mlp", "digits_cnn", "digits_lstm"])
+def test_held_back_digits_pass_the_gate_of_every_scheme(
+    request: pytest.FixtureRequest, convert: Convert, reference: Reference, network: str, scheme: str
+) -> None:
+    model, seen, held = request.getfixturevalue(network)
+    artifact, folder = convert(target, model, {"x": np.concatenate(seen)}, quantize=scheme)
+    assert artifact.quantization.scheme == scheme
+    verdict, error = _verdict(artifact, folder, model, held, reference)
+    assert verdict == "passed", error
+
+
+def test_int8_io_takes_and_gives_int8_by_the_parameters_in_the_signature(digits_mlp: Digits, convert: Convert) -> None:
+    model, seen, held = digits_mlp
+    artifact, folder = convert(target, model, {"x": np.concatenate(seen)}, quantize="int8-io")
+    (given,), (made,) = artifact.signature.inputs, artifact.signature.outputs
+    assert (given.dtype, made.dtype) == ("int8", "int8")
+    assert given.quantization is not None
+    assert given.quantization.scale == pytest.approx(1 / 255)
+    assert given.quantization.zero_point == -128
+    assert made.quantization is not None
+    assert "QUANTIZE" not in artifact.runtime.operators
+    assert "DEQUANTIZE" not in artifact.runtime.operators
+    stored = np.rint(held[0] / given.quantization.scale) + given.quantization.zero_point
+    assert target.runner(artifact, folder).run({"x": stored.astype(np.int8)})["y"].dtype == np.int8
+
+
+def test_int4_weights_are_smaller_than_int8(digits_mlp: Digits, convert: Convert) -> None:
+    model, seen, _ = digits_mlp
+    calibration = {"x": np.concatenate(seen)}
+    sizes = {scheme: convert(target, model, calibration, quantize=scheme)[0].files[0].size for scheme in SCHEMES}
+    assert sizes["int4-weights"] < sizes["dynamic-int8"] < sizes["float16"]
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int8-io", "int16x8"])
+def test_fixed_ranges_need_data(digits_mlp: Digits, convert: Convert, scheme: str) -> None:
+    with pytest.raises(TargetError, match="needs calibration data: got none") as caught:
+        convert(target, digits_mlp[0], quantize=scheme)
+    assert caught.value.code == "edge-arm.calibration"
+
+
+def test_a_recurrence_from_a_state_of_zeros_stays_in_float_where_litert_would_not_allocate_it(
+    digits_lstm: Digits, convert: Convert, tmp_path: Path
+) -> None:
+    model, _, _ = digits_lstm
+    plain, folder = convert(target, model)
+    with warnings.catch_warnings(action="ignore"):
+        work = quantizer.Quantizer(str(folder / "model.tflite"), recipe.dynamic_wi8_afp32())
+        unguarded = bytes(work.quantize(enable_progress_report=False).quantized_model)
+    path = tmp_path / "unguarded.tflite"
+    path.write_bytes(unguarded)
+    with pytest.raises(TargetError, match="LiteRT does not run what was made") as caught:
+        _proven(path, plain.signature)
+    assert caught.value.code == "edge-arm.load"
+    convert(target, model, quantize="dynamic-int8")
+
+
+def test_a_subtraction_that_litert_allocates_not_in_int16_stays_in_float(
+    build: Build, convert: Convert, reference: Reference
+) -> None:
+    random = np.random.default_rng(4)
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["a"]),
+        helper.make_node("Exp", ["a"], ["b"]),
+        helper.make_node("Sub", ["b", "a"], ["d"]),
+        helper.make_node("Gemm", ["d", "w"], ["y"]),
+    ]
+    (weights,) = _floats(random.standard_normal((8, 8)) / 3)
+    model = build(nodes, {"x": [1, 8]}, {"y": [1, 8]}, {"w": weights})
+    calls = [random.standard_normal((1, 8)).astype(np.float32) for _ in range(60)]
+    artifact, folder = convert(target, model, {"x": np.concatenate(calls)}, quantize="int16x8")
+    assert _verdict(artifact, folder, model, calls[:30], reference)[0] == "passed"
+
+
+def test_an_output_of_another_type_than_the_signature_says_is_caught(
+    digits_mlp: Digits, convert: Convert, tmp_path: Path
+) -> None:
+    artifact, folder = convert(target, digits_mlp[0], quantize="float16")
+    model = schema.ModelT.InitFromPackedBuf((folder / "model.tflite").read_bytes())
+    graph = model.subgraphs[0]
+    half = next(place for place, tensor in enumerate(graph.tensors) if tensor.type == schema.TensorType.FLOAT16)
+    graph.outputs = np.array([half], np.int32)
+    model.signatureDefs[0].outputs[0].tensorIndex = half
+    with pytest.raises(TargetError, match=r"float32.*got float16|does not run") as caught:
+        _proven(_rewritten(tmp_path / "half.tflite", model), artifact.signature)
+    assert caught.value.code == "edge-arm.load"
+
+
+@pytest.mark.parametrize("form", ["grouped", "dilated", "multiplied", "batch"])
+def test_convolutions_of_every_form_are_right_under_dynamic_ranges(
+    build: Build, convert: Convert, reference: Reference, form: str
+) -> None:
+    random = np.random.default_rng(4)
+    batch = 4 if form == "batch" else 1
+    filters, attributes, size = {
+        "grouped": ((8, 4, 3, 3), {"group": 2}, 6),
+        "dilated": ((8, 8, 3, 3), {"dilations": [2, 2]}, 4),
+        "multiplied": ((16, 1, 3, 3), {"group": 8}, 6),
+        "batch": ((8, 8, 3, 3), {}, 6),
+    }[form]
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], **attributes)]
+    (weights,) = _floats(random.standard_normal(filters) / 3)
+    model = build(nodes, {"x": [batch, 8, 8, 8]}, {"y": [batch, filters[0], size, size]}, {"w": weights})
+    artifact, folder = convert(target, model, quantize="dynamic-int8")
+    calls = [random.standard_normal((batch, 8, 8, 8)).astype(np.float32) for _ in range(20)]
+    assert _verdict(artifact, folder, model, calls, reference)[0] == "passed"
+
+
+def test_a_convolution_computed_wrongly_fails_the_gate(
+    digits_cnn: Digits, convert: Convert, reference: Reference
+) -> None:
+    model, _, held = digits_cnn
+    artifact, folder = convert(target, model, quantize="dynamic-int8")
+    path = folder / "model.tflite"
+    wrong = schema.ModelT.InitFromPackedBuf(path.read_bytes())
+    for tensor in wrong.subgraphs[0].tensors:
+        if tensor.type == schema.TensorType.INT8 and len(tensor.shape) == 4:
+            tensor.quantization.scale = np.asarray(tensor.quantization.scale, np.float32)[::-1].copy()
+    assert _verdict(artifact, folder, model, held, reference)[0] == "passed"
+    _rewritten(path, wrong)
+    assert _verdict(artifact, folder, model, held, reference)[0] == "failed"
