@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from agent.errors import ConfigError
-from manifests.manifest import Name, Section
+from manifests.section import Name, Section
 
 DEFAULT_STATE = "/var/lib/pack-agent"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import msgspec
 
 from fleet.errors import FleetError
-from manifests.manifest import Name
+from manifests.section import Name
 
 if TYPE_CHECKING:
     from pathlib import Path

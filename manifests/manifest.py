@@ -7,7 +7,7 @@ machine at one time goes into an attestation (`manifests.attestation`).
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ from manifests.canonical import canonical_json, parse_json, plain
 from manifests.digests import Digest
 from manifests.errors import InvalidManifestError
 from manifests.references import check_references
+from manifests.section import DType, Name, Section, Size
 
 MANIFEST_VERSION = "1.0"
 MANIFEST_MEDIA_TYPE = "application/vnd.packtrain.manifest.v1+json"
@@ -22,21 +23,6 @@ _NUMBER = r"(?:0|[1-9][0-9]{0,5})"
 VERSION_PATTERN = rf"^{_NUMBER}\.{_NUMBER}$(?!\n)"
 MANIFEST_LIMIT = 1 << 20
 """Largest manifest that is parsed, in bytes."""
-
-Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$(?!\n)")]
-"""A model's, version's, target's, fleet's or device's name: safe as a path part, an MQTT level and an OCI reference."""
-
-Size: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
-"""How many of something: bytes, samples, values in a bin."""
-
-DType: TypeAlias = Literal[
-    "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
-    "string",
-]  # fmt: skip
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What every part of the manifest has in common: frozen, and strict about its fields (SPEC 2.2.1)."""
 
 
 class BundleSection(Section, frozen=True, kw_only=True):
@@ -106,7 +92,7 @@ class PipelineStep(Section, frozen=True, kw_only=True):
     """One declared step of pre- or post-processing."""
 
     operation: str
-    parameters: dict[str, str | float | tuple[float, ...]] = {}
+    parameters: dict[str, str | float | tuple[float, ...]] = msgspec.field(default_factory=dict)
 
 
 class PipelineSection(Section, frozen=True, kw_only=True):
@@ -181,7 +167,7 @@ class RuntimeSection(Section, frozen=True, kw_only=True):
     entry: str
     """Path of the file that the runtime opens."""
     ir_version: int | None = None
-    opsets: dict[str, int] = {}
+    opsets: dict[str, int] = msgspec.field(default_factory=dict)
     operators: tuple[str, ...] = ()
 
 
@@ -246,9 +232,9 @@ class LineageSection(Section, frozen=True, kw_only=True):
 
     run: str = ""
     commit: str = ""
-    parameters: dict[str, str] = {}
-    metrics: dict[str, float] = {}
-    datasets: dict[str, str] = {}
+    parameters: dict[str, str] = msgspec.field(default_factory=dict)
+    metrics: dict[str, float] = msgspec.field(default_factory=dict)
+    datasets: dict[str, str] = msgspec.field(default_factory=dict)
     """Name to digest, as the registry has them."""
     previous: Digest | None = None
 

@@ -14,7 +14,8 @@ import msgspec
 from manifests.canonical import canonical_json, parse_json
 from manifests.digests import Digest, digest_bytes
 from manifests.errors import DigestMismatchError, InvalidManifestError
-from manifests.manifest import Name, RuntimeSection, Section, Size, check_version
+from manifests.manifest import RuntimeSection, check_version
+from manifests.section import Name, Section, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,7 +14,8 @@ from packager.errors import ConfigError, ConversionError
 if TYPE_CHECKING:
     import numpy as np
 
-    from manifests.manifest import DType, SignatureSection, TensorSection
+    from manifests.manifest import SignatureSection, TensorSection
+    from manifests.section import DType
     from packager.columns import Array, Columns
 
 GENERATED_SAMPLES = 64

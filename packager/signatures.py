@@ -10,7 +10,7 @@ from packager.errors import ConversionError
 if TYPE_CHECKING:
     import onnx
 
-    from manifests.manifest import DType
+    from manifests.section import DType
 
 _KINDS = {"O": "string", "U": "string", "T": "string"}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
 import msgspec
 
 from manifests.digests import Digest
-from manifests.manifest import Name
+from manifests.section import Name
 from packager.errors import ConfigError
 
 if TYPE_CHECKING:

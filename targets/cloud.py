@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.runtimes._runtime import Runtime
-    from manifests.manifest import DType
+    from manifests.section import DType
     from targets._target import Arrays, Fidelity, Runner
 
 _ENTRY = "model.onnx"

@@ -12,7 +12,7 @@ from targets._target import TargetError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from manifests.manifest import DType
+    from manifests.section import DType
     from targets.edge_arm import Quantize
     from targets.edge_arm._graph import Graph, Tensor
 

@@ -15,7 +15,7 @@ from packager.samples import DataFile, DataFiles, generate_samples, read_samples
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from manifests.manifest import DType
+    from manifests.section import DType
     from packager.samples import Samples
 
 X = np.arange(12, dtype=np.float64).reshape(4, 3)

@@ -12,7 +12,7 @@ from packager.signatures import model_signature
 from packager.tasks import complete_task
 
 if TYPE_CHECKING:
-    from manifests.manifest import DType
+    from manifests.section import DType
 
     Output = tuple[str, DType, tuple[int | str, ...]]
 

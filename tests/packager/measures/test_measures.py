@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from manifests.manifest import DType
+    from manifests.section import DType
     from targets._target import Fidelity
 
 CLASSES = TaskSection(kind="classification", output="p", labels=("cat", "dog"))
