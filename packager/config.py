@@ -9,20 +9,21 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from packager.errors import ConfigError
-from packager.quantities import Limit, QuantityError, parse_limit
-from packager.registry import Registration, find_target, open_target, registrations
+from packager.limits import Gates, combine_gates, read_limit
+from packager.quantities import parse_limit
+from packager.registry import Registration, find_target, open_target
 from packager.tables import DataTable, Document, GatesTable, ModelTable, convert_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from packager.quantities import Unit
+    from packager.quantities import Limit
     from targets._target import Target
 
 FILE_NAME = "pack.toml"
@@ -47,25 +48,6 @@ _WORKER_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # its own seven take minutes
 }
 _NO_TELEMETRY = {"MLFLOW_DISABLE_TELEMETRY": "true", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "true"}
-_UNITS: dict[str, Unit] = {
-    "parity": "ratio",
-    "accuracy_drop": "share",
-    "size": "bytes",
-    "latency_p50": "ms",
-    "latency_p95": "ms",
-}
-_Written: TypeAlias = str | float | int | None
-
-
-class Gates(msgspec.Struct, frozen=True, kw_only=True):
-    """The limits of one target: ``[gates]`` overridden by the target's own; None: not asked for."""
-
-    parity: Limit | None = None
-    accuracy_drop: Limit | None = None
-    size: Limit | None = None
-    latency_p50: Limit | None = None
-    latency_p95: Limit | None = None
-    waivers: dict[str, str] = {}
 
 
 class TargetSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,30 +128,6 @@ def project_for_model(path: Path, targets: Sequence[str], *, folder: Path | None
         model=ModelTable(name=name, source=str(path.resolve())), targets={target: {} for target in targets}
     )
     return _project(folder or Path.cwd(), document)
-
-
-def project_schema() -> dict[str, object]:
-    """The JSON Schema (2020-12) of ``pack.toml``, with the options of every target that is registered here."""
-    targets = {name: open_target(entry).Options for name, entry in registrations().items()}
-    (document, gates, *options), components = msgspec.json.schema_components(
-        (Document, GatesTable, *targets.values()), ref_template="#/$defs/{name}"
-    )
-    properties: dict[str, object] = {}
-    for name, reference in zip(targets, options, strict=True):
-        table = _resolved(reference, components)
-        fields = cast("dict[str, object]", table.get("properties", {})) | {"gates": gates}
-        properties[name] = {"type": "object", "properties": fields, "additionalProperties": False}
-    root = dict(_resolved(document, components))
-    root["properties"] = cast("dict[str, object]", root["properties"]) | {
-        "targets": {"type": "object", "properties": properties, "additionalProperties": False, "minProperties": 1}
-    }
-    used = {name: body for name, body in components.items() if f"#/$defs/{name}" not in str([document, *options])}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **root,
-        "title": FILE_NAME,
-        "$defs": used,
-    }
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,7 +254,7 @@ def _project(folder: Path, document: Document) -> Project:
         signing_key=folder / Path(key).expanduser() if key else default_key(),
         tracking_uri=tracking,
         registry_uri=_located(folder, os.environ.get("MLFLOW_REGISTRY_URI") or tracking),
-        size_limit=int(cast("Limit", _limit("model.size_limit", document.model.size_limit, "bytes")).value),
+        size_limit=int(cast("Limit", read_limit("model.size_limit", document.model.size_limit, "bytes")).value),
         cache=cache_folder(),
         cache_size=_bytes_variable("PACK_CACHE_SIZE", _CACHE_BYTES),
         job_seconds=_job_seconds(),
@@ -334,35 +292,8 @@ def _target(name: str, table: dict[str, object], shared: GatesTable) -> TargetSe
         name=name,
         registration=registration,
         options=convert_table(options, target.Options, path),
-        gates=_gates(shared, convert_table(cast("dict[str, object]", own), GatesTable, f"{path}.gates"), path),
+        gates=combine_gates(shared, convert_table(cast("dict[str, object]", own), GatesTable, f"{path}.gates"), path),
     )
-
-
-def _gates(shared: GatesTable, own: GatesTable, path: str) -> Gates:
-    limits = {}
-    for field, unit in _UNITS.items():
-        where, written = f"{path}.gates.{field}", getattr(own, field)
-        if written is None:
-            where, written = f"gates.{field}", getattr(shared, field)
-        limits[field] = _limit(where, written, unit)
-    waivers: dict[str, str] = {}
-    for name in own.waivers.__struct_fields__:
-        reason = getattr(own.waivers, name)
-        reason = getattr(shared.waivers, name) if reason is None else reason
-        if reason is not None and not reason.strip():
-            raise ConfigError("config.field", f"'gates.waivers.{name}' is empty", hint="write why it may be let pass")
-        if reason is not None:
-            waivers[name] = reason
-    return Gates(waivers=waivers, **limits)
-
-
-def _limit(path: str, written: _Written, unit: Unit) -> Limit | None:
-    if written is None:
-        return None
-    try:
-        return parse_limit(written, unit)
-    except QuantityError as error:
-        raise ConfigError("config.field", f"'{path}': {error}", hint=error.hint) from error
 
 
 def _located(folder: Path, uri: str) -> str:
@@ -382,8 +313,3 @@ def _without_user(uri: str) -> tuple[str, str, str]:
         return uri, "", ""
     name, _, password = user.partition(":")
     return parts._replace(netloc=place).geturl(), unquote(name), unquote(password)
-
-
-def _resolved(reference: object, components: Mapping[str, object]) -> dict[str, object]:
-    name = cast("dict[str, str]", reference)["$ref"].rpartition("/")[2]
-    return cast("dict[str, object]", components[name])

@@ -23,7 +23,7 @@ def schema(
 
         console.print_json(manifest_schema())
     else:
-        from packager.config import project_schema
+        from packager.schema import project_schema
 
         console.print_json(project_schema())
     return ExitCode.OK

@@ -12,9 +12,9 @@ from packager.gates.size import gate_size
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from packager.config import Gates
     from packager.gates import GateResult
     from packager.jobs.conversion import Conversion
+    from packager.limits import Gates
 
 
 def evaluate_gates(gates: Gates, made: Conversion, *, evaluated: bool) -> tuple[GateResult, ...]:

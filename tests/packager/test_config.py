@@ -6,8 +6,9 @@ import jsonschema
 import msgspec
 import pytest
 
-from packager.config import load_project, project_for_model, project_schema
+from packager.config import load_project, project_for_model
 from packager.errors import ConfigError
+from packager.schema import project_schema
 
 BASE = '[model]\nname = "digits"\nsource = "model.onnx"\n'
 
