@@ -14,10 +14,11 @@ import msgspec
 from manifests.canonical import canonical_json, parse_json, plain
 from manifests.digests import Digest
 from manifests.errors import InvalidManifestError
+from manifests.pipeline import PipelineSection
 from manifests.references import check_references
 from manifests.section import DType, Name, Section, Size
 
-MANIFEST_VERSION = "1.0"
+MANIFEST_VERSION = "1.1"
 MANIFEST_MEDIA_TYPE = "application/vnd.packtrain.manifest.v1+json"
 _NUMBER = r"(?:0|[1-9][0-9]{0,5})"
 VERSION_PATTERN = rf"^{_NUMBER}\.{_NUMBER}$(?!\n)"
@@ -86,20 +87,8 @@ class SignatureSection(Section, frozen=True, kw_only=True):
 
     inputs: tuple[TensorSection, ...]
     outputs: tuple[TensorSection, ...]
-
-
-class PipelineStep(Section, frozen=True, kw_only=True):
-    """One declared step of pre- or post-processing."""
-
-    operation: str
-    parameters: dict[str, str | float | tuple[float, ...]] = msgspec.field(default_factory=dict)
-
-
-class PipelineSection(Section, frozen=True, kw_only=True):
-    """What the application does around the model."""
-
-    preprocess: tuple[PipelineStep, ...] = ()
-    postprocess: tuple[PipelineStep, ...] = ()
+    maximum: dict[str, Annotated[int, msgspec.Meta(ge=1)]] = msgspec.field(default_factory=dict)
+    """The largest value of a free dimension, by its name; one that is not here has no bound (since 1.1)."""
 
 
 class GoldenSection(Section, frozen=True, kw_only=True):

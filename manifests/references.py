@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from manifests.manifest import BaselineSection, FeatureBaseline, Manifest
+    from manifests.pipeline import InputPipeline, OutputPipeline
 
 
 def check_references(manifest: Manifest) -> None:
@@ -22,6 +23,10 @@ def check_references(manifest: Manifest) -> None:
     _check_files(manifest)
     inputs = _unique("signature", "an input", (tensor.name for tensor in manifest.signature.inputs))
     outputs = _unique("signature", "an output", (tensor.name for tensor in manifest.signature.outputs))
+    free = {size for tensor in (*manifest.signature.inputs, *manifest.signature.outputs) for size in tensor.shape}
+    for name in manifest.signature.maximum:
+        if name not in free:
+            raise InvalidManifestError("manifest.signature", f"a bound is for no free dimension: '{name}'")
     _unique("gates", "a gate", (gate.name for gate in manifest.gates))
     task = manifest.model.task
     if task.output and task.output not in outputs:
@@ -29,6 +34,7 @@ def check_references(manifest: Manifest) -> None:
     for parity in manifest.parity.outputs:
         if parity.output not in outputs:
             raise InvalidManifestError("manifest.parity", f"parity names no output: '{parity.output}'")
+    _check_pipeline(manifest, inputs, outputs)
     if manifest.baseline is not None:
         _check_baseline(manifest.baseline, inputs, outputs, labels=len(task.labels))
 
@@ -44,6 +50,51 @@ def _check_files(manifest: Manifest) -> None:
                 raise InvalidManifestError("manifest.file", f"'{folder}' is a file and a folder at once")
     manifest.file(manifest.runtime.entry)
     manifest.golden_file()
+
+
+def _check_pipeline(manifest: Manifest, inputs: set[str], outputs: set[str]) -> None:
+    files = {entry.path for entry in manifest.files}
+    before, after = manifest.pipeline.inputs, manifest.pipeline.outputs
+    _unique("pipeline", "the pipeline of an input", (step.input for step in before))
+    _unique("pipeline", "the pipeline of an output", (step.output for step in after))
+    layouts = {tensor.name: tensor.layout for tensor in manifest.signature.inputs}
+    for step in before:
+        if step.input not in inputs:
+            raise _wrong_pipeline(f"it names no input: '{step.input}'")
+        if step.tokeniser is not None and step.tokeniser.file not in files:
+            raise _wrong_pipeline(f"it names no file of the bundle: '{step.tokeniser.file}'")
+        _check_preparation(step, layouts[step.input])
+    for result in after:
+        if result.output not in outputs:
+            raise _wrong_pipeline(f"it names no output: '{result.output}'")
+        if result.labels_file and result.labels_file not in files:
+            raise _wrong_pipeline(f"it names no file of the bundle: '{result.labels_file}'")
+        _check_selection(result)
+
+
+def _check_preparation(step: InputPipeline, model_layout: str) -> None:
+    for layout in (step.layout, model_layout if step.layout else ""):
+        if len(set(layout)) != len(layout):
+            raise _wrong_pipeline(f"layout of input '{step.input}' names an axis twice: '{layout}'")
+    if step.layout and sorted(step.layout) != sorted(model_layout):
+        raise _wrong_pipeline(
+            f"layout of input '{step.input}': expected the axes of '{model_layout}', got '{step.layout}'"
+        )
+    lengths = {len(factors) for factors in (step.scale, step.mean, step.std)} - {0, 1}
+    if len(lengths) > 1:
+        raise _wrong_pipeline(f"scale, mean and std of input '{step.input}' are of different numbers of channels")
+
+
+def _check_selection(result: OutputPipeline) -> None:
+    for name, value in (("top", result.top), ("threshold", result.threshold)):
+        if (result.select == name) != (value is not None):
+            raise _wrong_pipeline(f"output '{result.output}': '{name}' is given exactly where it selects")
+    if result.labels and result.labels_file:
+        raise _wrong_pipeline(f"output '{result.output}' has its labels twice")
+
+
+def _wrong_pipeline(problem: str) -> InvalidManifestError:
+    return InvalidManifestError("manifest.pipeline", f"pipeline: {problem}")
 
 
 def _check_baseline(baseline: BaselineSection, inputs: set[str], outputs: set[str], *, labels: int) -> None:

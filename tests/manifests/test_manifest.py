@@ -16,12 +16,12 @@ from manifests.errors import InvalidManifestError, ManifestError
 from manifests.manifest import (
     MANIFEST_LIMIT,
     HardwareSection,
-    PipelineSection,
     check_version,
     decode_manifest,
     encode_manifest,
     manifest_schema,
 )
+from manifests.pipeline import InputPipeline, OutputPipeline, PipelineSection, ResizeSection, TokeniserSection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,6 +173,62 @@ def test_a_newer_minor_version_that_says_nothing_new_is_read(manifest: Manifest)
 def test_our_own_version_is_not_newer() -> None:
     assert not check_version("manifest", "1.0", "1.0")
     assert check_version("manifest", "1.10", "1.9")
+
+
+PICTURE = InputPipeline(
+    input="pixels",
+    kind="image",
+    colour="bgr",
+    resize=ResizeSection(size=(320, 320), fit="contain", pad=(114.0,)),
+    dtype="uint8",
+    scale=(1 / 255,),
+    mean=(0.5, 0.4, 0.3),
+    std=(0.2,),
+)
+SCORES = OutputPipeline(output="scores", activation="softmax", select="top", top=5, labels=("no", "yes"))
+
+
+def test_what_an_application_does_around_the_model_is_decoded_as_it_was_encoded(manifest: Manifest) -> None:
+    piped = replace(manifest, pipeline=PipelineSection(inputs=(PICTURE,), outputs=(SCORES,)))
+    assert decode_manifest(encode_manifest(piped)).pipeline.inputs == (PICTURE,)
+    jsonschema.Draft202012Validator(manifest_schema()).validate(json.loads(encode_manifest(piped)))
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "message"),
+    [
+        (PipelineSection(inputs=(replace(PICTURE, input="sound"),)), "names no input: 'sound'"),
+        (PipelineSection(inputs=(PICTURE, PICTURE)), "the pipeline of an input twice: 'pixels'"),
+        (PipelineSection(inputs=(replace(PICTURE, std=(1.0, 2.0)),)), "different numbers of channels"),
+        (PipelineSection(inputs=(replace(PICTURE, layout="nchw"),)), "expected the axes of ''"),
+        (PipelineSection(inputs=(replace(PICTURE, layout="nn"),)), "names an axis twice: 'nn'"),
+        (
+            PipelineSection(inputs=(replace(PICTURE, tokeniser=TokeniserSection(file="t")),)),
+            "no file of the bundle: 't'",
+        ),
+        (PipelineSection(outputs=(replace(SCORES, output="boxes"),)), "names no output: 'boxes'"),
+        (PipelineSection(outputs=(SCORES, SCORES)), "the pipeline of an output twice: 'scores'"),
+        (PipelineSection(outputs=(replace(SCORES, top=None),)), "'top' is given exactly where it selects"),
+        (PipelineSection(outputs=(replace(SCORES, threshold=0.5),)), "'threshold' is given exactly where it selects"),
+        (PipelineSection(outputs=(replace(SCORES, labels_file="l"),)), "no file of the bundle: 'l'"),
+        (PipelineSection(outputs=(replace(SCORES, labels_file="model.onnx"),)), "has its labels twice"),
+    ],
+)
+def test_a_pipeline_that_contradicts_the_rest_is_refused(
+    manifest: Manifest, pipeline: PipelineSection, message: str
+) -> None:
+    """SPEC 3.7.3, 3.7.4, 3.7.7 and 3.7.8."""
+    error = refusal(encode_manifest(replace(manifest, pipeline=pipeline)))
+    assert error.code == "manifest.pipeline"
+    assert message in str(error)
+
+
+def test_a_bound_is_for_a_free_dimension(manifest: Manifest) -> None:
+    """SPEC 3.2.5."""
+    bounded = replace(manifest, signature=replace(manifest.signature, maximum={"n": 8}))
+    assert decode_manifest(encode_manifest(bounded)).signature.maximum == {"n": 8}
+    wrong = replace(manifest, signature=replace(manifest.signature, maximum={"m": 8}))
+    assert refusal(encode_manifest(wrong)).code == "manifest.signature"
 
 
 def test_a_file_is_found_by_its_path_and_the_golden_one_by_its_role(manifest: Manifest) -> None:

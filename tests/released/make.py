@@ -35,6 +35,7 @@ from manifests.manifest import (
     TaskSection,
     TensorSection,
 )
+from manifests.pipeline import InputPipeline, OutputPipeline, PipelineSection
 from manifests.release import RELEASE_VERSION, Release, describe_blob, encode_record
 from manifests.signing import generate_key, public_pem
 
@@ -59,15 +60,17 @@ def write_files(folder: Path) -> None:
     x = np.array([[1, 0], [0, 1], [0.5, 0.25]], np.float32)
     [scores] = onnxruntime.InferenceSession(folder / "model.onnx").run(None, {"x": x})
     np.savez(folder / "golden.npz", **{"input.x": x, "expected.scores": scores})
+    (folder / "labels.txt").write_text("left\nright\n")
 
 
 def describe(folder: Path) -> Manifest:
-    model, golden = folder / "model.onnx", folder / "golden.npz"
+    model, golden, labels = folder / "model.onnx", folder / "golden.npz", folder / "labels.txt"
     files = tuple(
         FileSection(path=path.name, role=role, digest=digest_file(path), size=path.stat().st_size, media_type=kind)
         for path, role, kind in (
             (model, "model", "application/vnd.onnx.model"),
             (golden, "golden", "application/x-npz"),
+            (labels, "labels", "text/plain"),
         )
     )
     return Manifest(
@@ -78,8 +81,13 @@ def describe(folder: Path) -> Manifest:
             licence="Apache-2.0",
         ),
         signature=SignatureSection(
-            inputs=(TensorSection(name="x", dtype="float32", shape=("n", 2)),),
+            inputs=(TensorSection(name="x", dtype="float32", shape=("n", 2), layout="nc", range=(-1.0, 1.0)),),
             outputs=(TensorSection(name="scores", dtype="float32", shape=("n", 2)),),
+            maximum={"n": 64},
+        ),
+        pipeline=PipelineSection(
+            inputs=(InputPipeline(input="x", dtype="uint8", layout="cn", scale=(0.25,), mean=(0.5, 0.25), std=(2.0,)),),
+            outputs=(OutputPipeline(output="scores", select="threshold", threshold=0.5, labels_file="labels.txt"),),
         ),
         golden=GoldenSection(samples=3, rtol=1e-3, atol=1e-5),
         baseline=BaselineSection(
