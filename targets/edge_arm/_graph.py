@@ -41,6 +41,8 @@ class Operation:
     version: int = 1
     graphs: tuple[Graph, ...] = ()
     """What it calls: a WHILE its condition and its body, an IF its two branches."""
+    source: str = ""
+    """The name of the source model's node that it was made for."""
 
 
 @dataclass(eq=False, slots=True)

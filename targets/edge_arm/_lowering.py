@@ -70,11 +70,14 @@ def _emit(emission: Emission, node: Node, values: dict[str, Value], source: Sour
         results = evaluated([node.proto], source.opsets, known, [name for name in node.outputs if name])
         return {name: emission.constant(array) for name, array in results.items()}
     emit = emitter(node.qualified, node.version)
+    before = len(emission.graph.operations)
     try:
         result = emit(emission, node, *inputs)
     except (IndexError, KeyError, ValueError) as error:
         # Shapes, ranks or attributes that the operator's specification does not allow.
         raise UnsupportedError(f"its inputs or attributes do not fit together: {error}") from error
+    for operation in emission.graph.operations[before:]:
+        operation.source = operation.source or node.label
     outputs = (result,) if isinstance(result, Value) else tuple(result)
     made = {name: value for name, value in zip(node.outputs, outputs, strict=False) if name}
     missing = [name for name in node.outputs if name and name not in made]
