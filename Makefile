@@ -5,22 +5,24 @@
 # make coverage-edge  ONNX's operator cases that edge-arm passes, and every other one with its reason
 # make bench-edge     real models through edge-arm, fetched into the user's cache
 # make docs    the documents' blocks, executed
+# make toolchains       the environments of torch and tensorflow, once; tests need them
+# make toolchain-locks  renews the pins that those are made from
 SHELL := /bin/sh
 UV := .ci/uv
 PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
 DEBIAN := mosquitto chromium docker-registry
 
-.PHONY: demo test check bench bench-edge coverage-edge docs environment development
+.PHONY: demo test check bench bench-edge coverage-edge docs environment development toolchains toolchain-locks
 
 demo: environment
 	$(PYTHON) examples/digits/demo.py $(ARGS)
 
-test: development
+test: development toolchains
 	.ci/debian $(DEBIAN)
 	$(PYTHON) -m pytest $(ARGS)
 
-check: development
+check: development toolchains
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
@@ -39,7 +41,7 @@ bench-edge: development
 coverage-edge: development
 	$(PYTHON) -m bench.coverage_edge $(ARGS)
 
-docs: development
+docs: development toolchains
 	.ci/debian docker-registry
 	$(PYTHON) -m pytest -q tests/docs
 
@@ -49,3 +51,16 @@ environment:
 
 development:
 	$(UV) sync --quiet --locked $(RUNTIME) --extra parquet --extra oci --extra https --extra s3 --extra hf
+
+# In the user's data folder, so that only the first run on a machine installs anything.
+toolchains: development
+	.venv/bin/pack toolchain install torch tensorflow --output tag >/dev/null
+
+# The pins keep to ours where the frameworks let them.
+toolchain-locks:
+	ours=$$(mktemp) && \
+	$(UV) export --quiet --locked --no-hashes --no-emit-project --no-default-groups --extra pack >"$$ours" && \
+	for wanted in packager/toolchains/*.in; do \
+		$(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --upgrade \
+			--constraints "$$ours" "$$wanted" --output-file "$${wanted%.in}.txt" || exit 1; \
+	done; rm -f "$$ours"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager.commands import build, init, inspect, keys, plan, pull, push, schema, targets, verify
+from packager.commands import build, init, inspect, keys, plan, pull, push, schema, targets, toolchain, verify
 from packager.console import console
 from packager.errors import ExitCode, PackError
 from terminal.program import Program, open_app, run
@@ -33,6 +33,7 @@ def make_app() -> typer.Typer:
     app.command("pull")(pull.pull)
     app.add_typer(keys.make_app(), name="keys")
     app.command("targets")(targets.targets)
+    app.add_typer(toolchain.make_app(), name="toolchain")
     app.command("schema")(schema.schema)
     return app
 

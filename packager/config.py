@@ -228,6 +228,15 @@ def cache_folder() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "packtrain"
 
 
+def toolchains_folder() -> Path:
+    """Where toolchains' environments stand: ``PACK_TOOLCHAINS``, else in ``XDG_DATA_HOME`` or ``~/.local/share``."""
+    written = os.environ.get("PACK_TOOLCHAINS")
+    if written:
+        return Path(written).expanduser()
+    home = os.environ.get("XDG_DATA_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "share") / "packtrain" / "toolchains"
+
+
 def _project(folder: Path, document: Document) -> Project:
     folder = folder.resolve()
     if not document.targets:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
-import shutil
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from packager.errors import ConfigError, ToolchainError
+from packager.errors import ConfigError
 
 if TYPE_CHECKING:
-    from targets._target import Target, Toolchain
+    from targets._target import Target
 
 ENTRY_POINTS = "packtrain.targets"
 
@@ -26,24 +25,6 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     module: str
     attribute: str = "target"
-
-
-class Availability(msgspec.Struct, frozen=True, kw_only=True):
-    """A target, and whether this machine can build for it."""
-
-    name: str
-    summary: str
-    extra: str
-    hint: str
-    """How to get what is missing; empty where nothing is."""
-    distributions: dict[str, str | None]
-    """Distribution to installed version; None: missing."""
-    executables: dict[str, bool]
-
-    @property
-    def available(self) -> bool:
-        """Whether everything is here."""
-        return None not in self.distributions.values() and all(self.executables.values())
 
 
 def registrations() -> dict[str, Registration]:
@@ -97,49 +78,6 @@ def source_of(registration: Registration) -> Path:
     return origin.parent if origin.name == "__init__.py" else origin
 
 
-def targets_available() -> tuple[Availability, ...]:
-    """Every target, with what of its toolchain is here."""
-    return tuple(availability(open_target(entry)) for entry in registrations().values())
-
-
-def availability(target: Target) -> Availability:
-    """What of the target's toolchain is here; nothing of it is imported."""
-    toolchain = target.toolchain
-    distributions = {name: installed_version(name) for name in toolchain.distributions}
-    executables = {name: shutil.which(name) is not None for name in toolchain.executables}
-    hints = []
-    if None in distributions.values():
-        hints.append(_installation(toolchain))
-    if not all(executables.values()):
-        hints.append(toolchain.hint)
-    return Availability(
-        name=target.name,
-        summary=target.summary,
-        extra=toolchain.extra,
-        hint="; ".join(hints),
-        distributions=distributions,
-        executables=executables,
-    )
-
-
-def require(target: Target) -> dict[str, str]:
-    """The versions of the target's distributions, once everything is seen to be here.
-
-    Raises:
-        ToolchainError: something is missing.
-    """
-    state = availability(target)
-    if not state.available:
-        missing = [name for name, version in state.distributions.items() if version is None]
-        missing += [name for name, here in state.executables.items() if not here]
-        raise ToolchainError(
-            "toolchain.missing",
-            f"target '{state.name}' needs {', '.join(missing)}, not installed here",
-            hint=state.hint,
-        )
-    return {name: version for name, version in state.distributions.items() if version is not None}
-
-
 def installed_version(distribution: str) -> str | None:
     """The version of an installed distribution; None: it is missing."""
     try:
@@ -158,9 +96,3 @@ def _own() -> dict[str, Registration]:
                 name = path.stem.replace("_", "-")
                 found[name] = Registration(name=name, module=f"targets.{path.stem}")
     return found
-
-
-def _installation(toolchain: Toolchain) -> str:
-    if toolchain.extra:
-        return f"pip install 'packtrain[{toolchain.extra}]'"
-    return f"pip install {' '.join(toolchain.distributions)}"

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from manifests.digests import digest_file
 from manifests.manifest import TaskSection
+from packager.availability import require
 from packager.cache import cache_key
 from packager.config import DEFAULT_VERSION
 from packager.errors import ConfigError
-from packager.fingerprints import code_digest, versions
+from packager.fingerprints import code_digest
 from packager.importers.detection import detect_framework, open_importer
 from packager.jobs import conversion, importation
-from packager.registry import require, source_of
+from packager.registry import source_of
 from packager.samples import DataFile, DataFiles
 from packager.sources.finding import fetch_model
+from packager.toolchains.choice import choose_interpreter
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from packager.cache import Cache
     from packager.config import Project, TargetSettings
     from packager.sources._source import Fetched
@@ -34,6 +35,8 @@ class ImportStep(msgspec.Struct, frozen=True, kw_only=True):
     order: importation.Order
     key: str
     toolchain: dict[str, str]
+    interpreter: Path | None
+    """Of the toolchain's environment; None: our own."""
 
 
 class ConversionStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +45,8 @@ class ConversionStep(msgspec.Struct, frozen=True, kw_only=True):
     order: conversion.Order
     key: str
     toolchain: dict[str, str]
+    interpreter: Path | None
+    """Of the toolchain's environment; None: our own."""
 
 
 class _ImportKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +102,9 @@ class Steps:
         model = self._project.model
         framework, path = detect_framework(fetched.path, wanted=model.framework)
         importer = open_importer(framework)
-        toolchain = versions(importer.DISTRIBUTIONS, extra=importer.EXTRA)
+        interpreter = choose_interpreter(
+            importer.DISTRIBUTIONS, extra=importer.EXTRA, toolchain=getattr(importer, "TOOLCHAIN", "")
+        )
         task = TaskSection()
         if model.task is not None:
             task = TaskSection(kind=model.task.kind, output=model.task.output, labels=model.task.labels)
@@ -107,11 +114,11 @@ class Steps:
             trusted=model.trusted,
             task=task,
             data=self.data.digests(),
-            toolchain=toolchain,
+            toolchain=interpreter.versions,
             code=code_digest(),
         )
         order = importation.Order(framework=framework, path=str(path), trusted=model.trusted, task=task, data=self.data)
-        return ImportStep(order=order, key=cache_key(key), toolchain=toolchain)
+        return ImportStep(order=order, key=cache_key(key), toolchain=interpreter.versions, interpreter=interpreter.path)
 
     def find_import(self, step: ImportStep) -> tuple[importation.Importation, Path] | None:
         """The import's result and the folder with its files, from the cache; None: it is not there."""
@@ -123,7 +130,7 @@ class Steps:
         Raises:
             PackError: it can't be done.
         """
-        with self._workers.job("importation", step.order, importation.Importation) as (result, files):
+        with self._workers.job("importation", step.order, importation.Importation, step.interpreter) as (result, files):
             return result, self._cache.keep(step.key, result, files)
 
     def conversion_step(
@@ -135,7 +142,9 @@ class Steps:
             ToolchainError: what the target needs is not installed.
         """
         target = settings.target
-        toolchain = versions(require(target), extra=target.toolchain.extra)
+        require(target)
+        needed = target.toolchain
+        interpreter = choose_interpreter(needed.distributions, extra=needed.extra, toolchain=needed.environment)
         options = cast("dict[str, object]", msgspec.to_builtins(settings.options))
         model = folder / importation.MODEL
         key = _ConversionKey(
@@ -145,7 +154,7 @@ class Steps:
             task=imported.task,
             names=imported.names,
             data=self.data.digests(),
-            toolchain=toolchain,
+            toolchain=interpreter.versions,
             machine=platform.machine(),
             code=code_digest(source_of(settings.registration)),
         )
@@ -159,7 +168,9 @@ class Steps:
             data=self.data,
             turns=str(self._cache.turns),
         )
-        return ConversionStep(order=order, key=cache_key(key), toolchain=toolchain)
+        return ConversionStep(
+            order=order, key=cache_key(key), toolchain=interpreter.versions, interpreter=interpreter.path
+        )
 
     def find_conversion(self, step: ConversionStep) -> tuple[conversion.Conversion, Path] | None:
         """The conversion's result and the folder with its files, from the cache; None: it is not there."""
@@ -171,7 +182,7 @@ class Steps:
         Raises:
             PackError: it can't be done.
         """
-        with self._workers.job("conversion", step.order, conversion.Conversion) as (result, files):
+        with self._workers.job("conversion", step.order, conversion.Conversion, step.interpreter) as (result, files):
             return result, self._cache.keep(step.key, result, files)
 
 

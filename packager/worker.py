@@ -23,6 +23,7 @@ from manifests.errors import ManifestError
 from packager.config import worker_environment
 from packager.containment import die_with_parent, limit_memory, record_crashes
 from packager.errors import ConfigError, ConversionError, ExitCode, NetworkError, PackError, ToolchainError
+from packager.fingerprints import ROOT
 from packager.quantities import quantity_text
 from packager.redaction import redact
 from packager.scratch import open_scratch
@@ -37,6 +38,9 @@ Kind: TypeAlias = Literal["fetch", "importation", "conversion"]
 
 _Result = TypeVar("_Result", bound=msgspec.Struct)
 _JOB, _RESULT, _PROBLEM, _LOG, _STACK, _OUT = "job.json", "result.json", "problem.json", "log", "stack", "out"
+_LINKS = "packages"
+_PACKAGES = ("agent", "manifests", "packager", "targets", "wire")
+"""Ours that a worker imports."""
 _TAIL_LINES = 15
 _TAIL_BYTES = 16 << 10
 
@@ -99,8 +103,12 @@ class Workers:
         self._opened.close()
 
     @contextlib.contextmanager
-    def job(self, kind: Kind, order: msgspec.Struct, result: type[_Result]) -> Iterator[tuple[_Result, Path]]:
+    def job(
+        self, kind: Kind, order: msgspec.Struct, result: type[_Result], interpreter: Path | None = None
+    ) -> Iterator[tuple[_Result, Path]]:
         """The job's result and the folder with its files, which is removed afterwards unless it was moved away.
+
+        `interpreter` is the Python of a toolchain's environment; None: our own.
 
         Raises:
             PackError: what the job raised; a ConversionError where it crashed or took too long.
@@ -110,13 +118,13 @@ class Workers:
             (folder / _OUT).mkdir()
             job = _Job(kind=kind, memory=self._memory, order=msgspec.Raw(msgspec.json.encode(order)))
             (folder / _JOB).write_bytes(msgspec.json.encode(job))
-            code = self._run(kind, folder)
+            code = self._run(kind, folder, interpreter)
             yield _read_report(kind, folder, code, result), folder / _OUT
 
-    def _run(self, kind: Kind, folder: Path) -> int:
+    def _run(self, kind: Kind, folder: Path, interpreter: Path | None) -> int:
         """The worker's exit code; that of a signal is negative."""
         with (folder / _LOG).open("wb") as log:
-            process = self._start(kind, folder, log.fileno())
+            process = self._start(kind, folder, log.fileno(), interpreter)
             try:
                 return process.wait(self._seconds)
             except subprocess.TimeoutExpired as error:
@@ -133,9 +141,12 @@ class Workers:
                     process.stdin.close()
                 process.wait()
 
-    def _start(self, kind: Kind, folder: Path, log: int) -> subprocess.Popen[bytes]:
+    def _start(self, kind: Kind, folder: Path, log: int, interpreter: Path | None) -> subprocess.Popen[bytes]:
         # -P: the user's folder, where `pack` was started, must not shadow a module.
-        command = [sys.executable, "-P", "-m", "packager.worker", str(folder)]
+        command = [str(interpreter or sys.executable), "-P", "-m", "packager.worker", str(folder)]
+        environment = worker_environment(credentials=kind == "fetch")
+        if interpreter is not None:
+            environment["PYTHONPATH"] = str(_own_packages(folder))
         with self._lock:
             if self._stopped:
                 raise ConversionError("worker.stopped", "the build was stopped")
@@ -144,7 +155,7 @@ class Workers:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=worker_environment(credentials=kind == "fetch"),
+                env=environment,
                 start_new_session=True,
             )
             self._running.add(process)
@@ -229,6 +240,15 @@ def _tail(path: Path) -> str:
         log.seek(max(0, size - _TAIL_BYTES))
         text = log.read().decode(errors="replace")
     return redact("\n".join(text.strip().splitlines()[-_TAIL_LINES:]))
+
+
+def _own_packages(folder: Path) -> Path:
+    """A folder with links to our own packages: beside them may stand everything that is installed with us."""
+    links = folder / _LINKS
+    links.mkdir()
+    for name in _PACKAGES:
+        (links / name).symlink_to(ROOT / name, target_is_directory=True)
+    return links
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

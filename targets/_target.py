@@ -56,6 +56,8 @@ class Toolchain(msgspec.Struct, frozen=True, kw_only=True):
     """Programs that must be on PATH."""
     extra: str = ""
     """The extra of packtrain that brings the distributions: ``pip install packtrain[extra]``."""
+    environment: str = ""
+    """The toolchain that brings them where they are not installed beside packtrain: ``pack toolchain install NAME``."""
     hint: str = ""
     """How to get the executables."""
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def complete_target(incomplete: str) -> list[tuple[str, str]]:
     """The targets that start so, with what they are: for the shell."""
-    from packager.registry import targets_available
+    from packager.availability import targets_available
 
     return [(entry.name, entry.summary) for entry in targets_available() if entry.name.startswith(incomplete)]
 

@@ -12,7 +12,7 @@ from terminal.tables import pairs
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from packager.registry import Availability
+    from packager.availability import Availability
 
 
 def targets(*, output: Form = Output.TEXT) -> int:
@@ -20,7 +20,7 @@ def targets(*, output: Form = Output.TEXT) -> int:
 
     Says which toolchains are here, and how to get the others.
     """
-    from packager.registry import targets_available
+    from packager.availability import targets_available
 
     found = targets_available()
     if output is Output.JSON:

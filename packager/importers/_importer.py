@@ -52,7 +52,11 @@ class Importer(Protocol):
     DISTRIBUTIONS: tuple[str, ...]
     """On PyPI; their versions are part of the cache key and of the manifest."""
     EXTRA: str
-    """The extra of packtrain that brings them."""
+    """The extra of packtrain that brings them.
+
+    A module may also have a ``TOOLCHAIN``: the name of the environment that brings them where they are not installed
+    beside packtrain.
+    """
     TOLERANCE: float
     """The largest difference to the framework's predictions that is rounding, relative to the largest prediction."""
 

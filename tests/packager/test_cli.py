@@ -87,7 +87,7 @@ def test_a_bug_is_one_line_and_exits_1(pack: Pack, monkeypatch: pytest.MonkeyPat
     def broken() -> None:
         raise ZeroDivisionError("by nobody")
 
-    monkeypatch.setattr("packager.registry.targets_available", broken)
+    monkeypatch.setattr("packager.availability.targets_available", broken)
     ran = pack("targets")
     assert ran.code == 1
     assert ran.err.splitlines() == [
@@ -100,7 +100,7 @@ def test_a_bug_shows_its_traceback_where_that_is_asked_for(pack: Pack, monkeypat
     def broken() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("packager.registry.targets_available", broken)
+    monkeypatch.setattr("packager.availability.targets_available", broken)
     monkeypatch.setenv("PACK_DEBUG", "1")
     assert "in broken" in pack("targets").err
 
@@ -109,7 +109,7 @@ def test_an_interruption_exits_130(pack: Pack, monkeypatch: pytest.MonkeyPatch) 
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("packager.registry.targets_available", interrupted)
+    monkeypatch.setattr("packager.availability.targets_available", interrupted)
     assert pack("targets").code == 130
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from packager.availability import availability, require, targets_available
 from packager.errors import ConfigError, ExitCode, ToolchainError
-from packager.registry import availability, find_target, registrations, require, source_of, targets_available
+from packager.registry import find_target, registrations, source_of
 from targets._target import Toolchain
 
 FAKES = Path(__file__).parent.parent / "fakes" / "plugin"
