@@ -21,7 +21,7 @@ import msgspec
 
 from manifests.errors import ManifestError
 from packager.config import worker_environment
-from packager.containment import die_with_parent, limit_memory, record_crashes
+from packager.containment import die_with_parent, leave_network, limit_memory, record_crashes
 from packager.errors import ConfigError, ConversionError, ExitCode, NetworkError, PackError, ToolchainError
 from packager.fingerprints import ROOT
 from packager.quantities import quantity_text
@@ -63,6 +63,10 @@ class JobModule(Protocol):
     """What a module of `packager.jobs` is."""
 
     Order: type[msgspec.Struct]
+
+    def runs_foreign_code(self, order: msgspec.Struct) -> bool:
+        """Whether this may run code that the model's maker wrote: then the worker leaves the network first."""
+        ...
 
     def run(self, order: msgspec.Struct, out: Path) -> msgspec.Struct:
         """Do it: files go below `out`, an empty folder.
@@ -174,6 +178,8 @@ def main() -> None:
     order = msgspec.json.decode(job.order, type=module.Order)
     report: msgspec.Struct
     try:
+        if module.runs_foreign_code(order):
+            leave_network()
         result = module.run(order, folder / _OUT)
     except PackError as error:
         report, name = _problem(error.exit_code, error), _PROBLEM

@@ -65,6 +65,12 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
 def run(order: Order, out: Path) -> Conversion:
     """The artifact below `out`, loaded back and measured.
 
+def runs_foreign_code(order: Order) -> bool:
+    """No: what is converted is ONNX."""
+    del order
+    return False
+
+
     Raises:
         ConversionError: nodes that the target can't take, or an artifact that does not run.
         TargetError: the target can't convert it.

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 Order = FetchOrder
 
 
+def runs_foreign_code(order: FetchOrder) -> bool:
+    """No: fetching takes bytes."""
+    del order
+    return False
+
+
 def run(order: FetchOrder, out: Path) -> Download:
     """The model's files below ``model``, unless the cache has them.
 
