@@ -62,14 +62,14 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
     latency: Latency
 
 
-def run(order: Order, out: Path) -> Conversion:
-    """The artifact below `out`, loaded back and measured.
-
 def runs_foreign_code(order: Order) -> bool:
     """No: what is converted is ONNX."""
     del order
     return False
 
+
+def run(order: Order, out: Path) -> Conversion:
+    """The artifact below `out`, loaded back and measured.
 
     Raises:
         ConversionError: nodes that the target can't take, or an artifact that does not run.

@@ -53,6 +53,11 @@ class Importation(msgspec.Struct, frozen=True, kw_only=True):
     """What the user should know, such as which output was taken for the scores."""
 
 
+def runs_foreign_code(order: Order) -> bool:
+    """Whether the user said that such code may run."""
+    return order.trusted
+
+
 def run(order: Order, out: Path) -> Importation:
     """The model below `out`, once its predictions are seen to be the framework's.
 
@@ -63,11 +68,6 @@ def run(order: Order, out: Path) -> Importation:
     importer = open_importer(order.framework)
     imported = importer.read_model(Path(order.path), Options(trusted=order.trusted))
     signature = model_signature(imported.model)
-def runs_foreign_code(order: Order) -> bool:
-    """Whether the user said that such code may run."""
-    return order.trusted
-
-
     if not signature.inputs or not signature.outputs:
         raise ConversionError("import.signature", "the model has no input or no output")
     task, notes = complete_task(order.task, imported.task, signature)
