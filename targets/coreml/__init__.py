@@ -1,0 +1,75 @@
+"""Core ML programs for Apple's devices: ONNX to MIL by a frontend of our own, written and evaluated on any machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, cast
+
+import msgspec
+
+from targets._target import Needs, Toolchain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnx
+
+    from targets._target import Arrays, Artifact, Finding, Runner
+
+Minimum = Literal["ios15", "ios16", "ios17", "ios18"]
+Precision = Literal["float16", "float32"]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[targets.coreml]`` of ``pack.toml``."""
+
+    minimum: Minimum = "ios17"
+    """The oldest release that runs the model; macOS 12, 13, 14 and 15 are those of iOS 15, 16, 17 and 18."""
+    precision: Precision = "float16"
+    """What is computed in, and what weights are stored in; the Neural Engine takes float16 alone."""
+    float32_ops: tuple[str, ...] = ()
+    """Exceptions from float16: names of nodes in the source model, or of MIL operations."""
+    batch: int = 1
+    """The value of each dimension that the model leaves free."""
+
+
+class _CoreML:
+    name = "coreml"
+    summary = "Core ML programs for iOS and macOS, in float16 or float32"
+    toolchain = Toolchain(distributions=("coremltools", "numpy", "onnx"), extra="coreml")
+    Options = Options
+
+    def needs(self, options: msgspec.Struct) -> Needs:
+        """Fixed shapes, and no operators of classical models: those are lowered before."""
+        del options
+        return Needs(opset=(7, 28), ir_version=14, static_shapes=True, ml_operators=False)
+
+    def free_dimensions(self, options: msgspec.Struct) -> dict[str, int]:
+        """Every free dimension is taken to be the batch."""
+        return {"*": cast("Options", options).batch}
+
+    def unsupported(self, model: onnx.ModelProto, options: msgspec.Struct) -> list[Finding]:
+        """Every node that MIL can't express for the release, found by emitting the program."""
+        from targets.coreml._convert import findings
+
+        return findings(model, cast("Options", options))
+
+    def convert(self, model: Path, options: msgspec.Struct, calibration: Arrays | None, out: Path) -> Artifact:
+        """Write ``model.mlpackage``: loaded back and evaluated once before it is believed.
+
+        Raises:
+            TargetError: a node can't be expressed (``coreml.operators``), the shapes are not fixed
+                (``coreml.shape``), or an input or output is of a kind that Core ML has not (``coreml.border``).
+        """
+        del calibration
+        from targets.coreml._convert import convert
+
+        return convert(model, cast("Options", options), out)
+
+    def runner(self, artifact: Artifact, folder: Path) -> Runner:
+        """The shipped package, evaluated operation by operation on this host."""
+        from targets.coreml.evaluator.runner import EvaluatorRunner
+
+        return EvaluatorRunner((folder / artifact.runtime.entry).parent, artifact.signature)
+
+
+target = _CoreML()

@@ -1,0 +1,187 @@
+"""The walk over the source model: each node to its function, all that can't be taken gathered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from targets._source.folding import evaluated, is_computable
+from targets._target import Finding
+from targets.coreml._coremltools import coremltools, part
+from targets.coreml._emission import MIL_TYPES, RANK_LIMIT, Emission, Value
+from targets.coreml._registry import REGISTRY, UnsupportedError
+
+if TYPE_CHECKING:
+    from targets._source.model import Node, Source, Type
+    from targets._source.shape import Shape
+
+
+class Feature(NamedTuple):
+    """One input or output of the program, under the name and in the type that Core ML takes."""
+
+    source: str
+    """Its name in the source model."""
+    name: str
+    dtype: np.dtype[Any]
+    shape: Shape
+
+
+class Lowered(NamedTuple):
+    """What the walk made, and what it could not make; the program is whole only if there are no findings."""
+
+    program: Any
+    inputs: tuple[Feature, ...]
+    outputs: tuple[Feature, ...]
+    findings: list[Finding]
+    notes: tuple[str, ...]
+    origins: dict[str, str]
+    """The node of the source model that each operation was made for, by the operation's name."""
+
+
+def lower(source: Source, minimum: str) -> Lowered:
+    """The MIL program of a model, with every node that can't be expressed, all at once."""
+    mil = part("converters.mil.mil")
+    mil.Builder.name_count.clear()  # names that the builder makes up start afresh, so that bytes are the same twice
+    g = Emission(minimum)
+    inputs = tuple(_feature(g, name, source.types[name]) for name in source.inputs if 0 not in source.types[name].shape)
+    names = {name: g.name(name) for name in source.outputs}
+    placeholders = {
+        feature.name: mil.Builder.placeholder(
+            shape=feature.shape, dtype=mil.types.string_to_builtin(MIL_TYPES[feature.dtype.name])
+        )
+        for feature in inputs
+    }
+    program = mil.Program()
+    with mil.Function(placeholders, opset_version=getattr(coremltools().target, f"iOS{minimum[3:]}")) as function:
+        given = {each.source: _input(g, function.inputs[each.name], source.types[each.source]) for each in inputs}
+        values, findings = walk(g, source, given)
+        outputs: list[Feature] = []
+        if not findings:
+            variables: list[Any] = []
+            for name in source.outputs:
+                var = _output(g, values[name], names[name], variables)
+                outputs.append(Feature(name, var.name, g.kind(var), tuple(var.shape)))
+                variables.append(var)
+            function.set_outputs(variables)
+    program.add_function("main", function)
+    notes = tuple(_notes(source, inputs, tuple(outputs)))
+    return Lowered(program, inputs, tuple(outputs), findings, notes, g.origins)
+
+
+def walk(g: Emission, source: Source, given: dict[str, Value]) -> tuple[dict[str, Value], list[Finding]]:
+    """Every value of the source by its name, made of the inputs that are given; and what could not be made."""
+    values = given | {name: g.constant(array) for name, array in source.constants.items()}
+    findings: list[Finding] = []
+    unknown: set[str] = set()
+    for node in source.nodes:
+        made: dict[str, Value] = {}
+        try:
+            if unknown.intersection(node.inputs):
+                REGISTRY.emitter(node.qualified, node.version)
+            else:
+                made = _emit(g, node, values, source)
+        except UnsupportedError as error:
+            findings.append(Finding(node=node.label, operator=node.qualified, reason=str(error), hint=error.hint))
+        unknown.update(name for name in node.outputs if name and name not in made)
+        values.update(made)
+    return values, findings
+
+
+def _emit(g: Emission, node: Node, values: dict[str, Value], source: Source) -> dict[str, Value]:
+    inputs = [values[name] if name else None for name in node.inputs]
+    constants = {name: values[name].constant for name in node.inputs if name}
+    if constants and is_computable(node.proto) and all(array is not None for array in constants.values()):
+        known = {name: array for name, array in constants.items() if array is not None}
+        results = evaluated([node.proto], source.opsets, known, [name for name in node.outputs if name])
+        return {name: g.constant(array) for name, array in results.items()}
+    emit = REGISTRY.emitter(node.qualified, node.version)
+    g.begin(node.label, next(filter(None, node.outputs), node.label))
+    try:
+        result = emit(g, node, *inputs)
+    except (IndexError, KeyError, ValueError) as error:
+        # Shapes, ranks or attributes that the operator's specification does not allow.
+        raise UnsupportedError(f"its inputs or attributes do not fit together: {error}") from error
+    outputs = (result,) if isinstance(result, Value) else tuple(result)
+    made = {name: value for name, value in zip(node.outputs, outputs, strict=False) if name}
+    missing = [name for name in node.outputs if name and name not in made]
+    if missing:
+        raise UnsupportedError(f"its output '{missing[0]}' can't be computed")
+    for name, value in made.items():
+        _check(name, value, source.types.get(name))
+    return made
+
+
+def _check(name: str, value: Value, expected: Type | None) -> None:
+    if expected is None:
+        return
+    same = len(value.sizes) == len(expected.shape) and all(
+        have in {None, want} for have, want in zip(value.sizes, expected.shape, strict=True)
+    )
+    if not same or value.dtype != expected.dtype:
+        raise UnsupportedError(
+            f"'{name}' came out as {value.dtype}{list(value.sizes)}: expected {expected.dtype}{list(expected.shape)}"
+        )
+
+
+def _feature(g: Emission, name: str, kind: Type) -> Feature:
+    """An input as Core ML takes it: float32, float16 or int32, of one axis at least."""
+    if len(kind.shape) > RANK_LIMIT:
+        raise UnsupportedError(f"input '{name}' has rank {len(kind.shape)}: Core ML takes at most {RANK_LIMIT}")
+    return Feature(name, g.name(name), _border(g, kind.dtype), kind.shape or (1,))
+
+
+def _border(g: Emission, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The element type at the model's border for one of the source."""
+    if dtype == np.float16 and g.has("ios16"):
+        return dtype
+    if dtype.kind == "f":
+        return np.dtype(np.float32)
+    if dtype.kind not in "iub":
+        raise UnsupportedError(f"Core ML has no tensors of {dtype.name}")
+    return np.dtype(np.int32)
+
+
+def _input(g: Emission, var: Any, kind: Type) -> Value:  # noqa: ANN401 - a MIL variable
+    """The source's value that an input holds."""
+    value = g.made(var)
+    if not kind.shape:
+        value = g.op("squeeze", x=value)
+    if kind.dtype == np.bool_:
+        return g.cast(value, np.bool_)
+    return Value(
+        kind.dtype,
+        g.cast(Value(np.dtype(np.float64), value.var), np.float32).var if kind.dtype == np.float16 else value.var,
+    )
+
+
+def _output(g: Emission, value: Value, name: str, taken: list[Any]) -> Any:  # noqa: ANN401 - likewise
+    """A variable that is nothing but this output, in an element type that Core ML gives out."""
+    g.begin(name, name)
+    builder = part("converters.mil.mil").Builder
+    var = g.variable(value)
+    wanted = _border(g, value.dtype)
+    if g.kind(var) != wanted:
+        var = builder.cast(x=var, dtype=MIL_TYPES[wanted.name], name=g.name(f"{name}_cast"))
+    if var.op is None or var.op.op_type == "const" or any(var is other for other in taken):
+        var = builder.identity(x=var, name=g.name(f"{name}_identity"))
+    var.name = name
+    return var
+
+
+def _notes(source: Source, inputs: tuple[Feature, ...], outputs: tuple[Feature, ...]) -> list[str]:
+    notes = []
+    for feature in (*inputs, *outputs):
+        kind = source.types.get(feature.source)
+        if feature.name != feature.source:
+            notes.append(f"'{feature.source}' is called '{feature.name}' in the package: Core ML takes identifiers")
+        if kind is not None and kind.dtype != feature.dtype:
+            notes.append(f"'{feature.source}' is {feature.dtype.name} instead of {kind.dtype.name}")
+        if kind is not None and kind.shape != feature.shape:
+            notes.append(f"'{feature.source}' has the shape {list(feature.shape)} instead of {list(kind.shape)}")
+    inner = {kind.dtype.name for kind in source.types.values()}
+    if "int64" in inner:
+        notes.append("int64 is computed as int32; constants were checked to fit, and inputs must")
+    if "float64" in inner:
+        notes.append("float64 is computed as float32")
+    return notes

@@ -1,0 +1,78 @@
+"""The program as a package on disk, the same bytes for the same program."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from targets.coreml._coremltools import coremltools, part
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from targets.coreml._lowering import Feature, Lowered
+
+PACKAGE = "model.mlpackage"
+NAMES = "packtrain.names"
+"""The entry of the model's metadata that says how inputs and outputs are called in the source model."""
+_INSIDE = "com.apple.CoreML"
+_AUTHOR = "com.apple.CoreML"
+RELEASES = {"ios15": 6, "ios16": 7, "ios17": 8, "ios18": 9}
+"""Core ML's specification version for each release."""
+
+
+def write_package(lowered: Lowered, minimum: str, folder: Path) -> Path:
+    """The package, written below `folder`."""
+    package = folder / PACKAGE
+    inside = package / "Data" / _INSIDE
+    weights = inside / "weights"
+    weights.mkdir(parents=True)
+    load = part("converters.mil.backend.mil.load").load
+    model = load(lowered.program, str(weights), specification_version=RELEASES[minimum])
+    renamed = _renamed([*lowered.inputs, *lowered.outputs])
+    if renamed:
+        model.description.metadata.userDefined[NAMES] = json.dumps(renamed, sort_keys=True)
+    (inside / "model.mlmodel").write_bytes(model.SerializeToString(deterministic=True))
+    items = [("model.mlmodel", "CoreML Model Specification")]
+    if any(weights.iterdir()):
+        items.append(("weights", "CoreML Model Weights"))
+    else:
+        weights.rmdir()
+    (package / "Manifest.json").write_text(_manifest(items))
+    return package
+
+
+def _renamed(features: Sequence[Feature]) -> dict[str, str]:
+    return {feature.name: feature.source for feature in features if feature.name != feature.source}
+
+
+def _manifest(items: Sequence[tuple[str, str]]) -> str:
+    """The package's list of what is in it, whose identifiers follow from the names."""
+    entries = {
+        _identifier(name): {
+            "author": _AUTHOR,
+            "description": description,
+            "name": name,
+            "path": f"{_INSIDE}/{name}",
+        }
+        for name, description in items
+    }
+    document = {
+        "fileFormatVersion": "1.0.0",
+        "itemInfoEntries": entries,
+        "rootModelIdentifier": _identifier(items[0][0]),
+    }
+    return json.dumps(document, indent=4, sort_keys=True) + "\n"
+
+
+def _identifier(name: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"urn:packtrain:coreml:{name}")).upper()
+
+
+def read_specification(package: Path) -> Any:  # noqa: ANN401 - a protobuf message of coremltools
+    """The model's specification, parsed from the package's own file."""
+    model = coremltools().proto.Model_pb2.Model()
+    model.ParseFromString((package / "Data" / _INSIDE / "model.mlmodel").read_bytes())
+    return model

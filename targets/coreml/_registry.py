@@ -1,0 +1,42 @@
+"""Which function emits which ONNX operator in MIL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from targets._source.refusal import UnsupportedError
+from targets._source.registry import NEWEST, Entry, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from targets.coreml._emission import Value
+
+    Emitter: TypeAlias = Callable[..., Value | Sequence[Value]]
+    """Called with the emission, the node, and one argument for each of the node's inputs, None where it is left out."""
+
+_REFUSED = {
+    **dict.fromkeys(("NonMaxSuppression", "NonZero", "Unique"), "how many entries it gives depends on the data"),
+    **dict.fromkeys(
+        ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer"), "it works on text"
+    ),
+}
+"""Operators that no program of fixed shapes and numbers can express, and why."""
+
+REGISTRY: Registry[Emitter] = Registry(
+    "targets.coreml.operators", _REFUSED, "no MIL operation, or composition of them, is known for it"
+)
+E = TypeVar("E", bound="Emitter")
+
+
+def operator(name: str, *, since: int = 1, until: int = NEWEST) -> Callable[[E], E]:
+    """Register the decorated function for the operator's versions from `since` to `until`, both included."""
+
+    def register(emit: E) -> E:
+        REGISTRY.operator(name, since=since, until=until)(emit)
+        return emit
+
+    return register
+
+
+__all__ = ["NEWEST", "REGISTRY", "Entry", "UnsupportedError", "operator"]
