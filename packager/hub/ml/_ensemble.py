@@ -16,8 +16,20 @@ _Kind = TypeVar("_Kind", bound="np.generic")
 MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ")
 """By number as TreeEnsemble writes them; its 6, BRANCH_MEMBER, asks whether a value is one of a set."""
 LEAF = -1
+FIRST_QUESTION = 1 << 24
+_MEMBER = 6
+_ABOVE = MODES.index("BRANCH_GT")
 _AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
+
+
+class Membership(NamedTuple):
+    """A question that nodes ask: whether a feature's value is one of a set."""
+
+    feature: int
+    values: tuple[float, ...]
+    missing: bool
+    """What the answer is for NaN."""
 
 
 class Ensemble(NamedTuple):
@@ -25,6 +37,7 @@ class Ensemble(NamedTuple):
 
     roots: NDArray[np.int32]
     feature: NDArray[np.int32]
+    """A column of the input; from `FIRST_QUESTION` on the question of that number, whose answer is 1 or 0."""
     threshold: NDArray[np.float64]
     """Of the width that `wide` says."""
     mode: NDArray[np.int8]
@@ -40,6 +53,7 @@ class Ensemble(NamedTuple):
     base: NDArray[np.float64]
     aggregate: str
     transform: str
+    questions: tuple[Membership, ...] = ()
 
     def depth(self) -> int:
         """Comparisons on the longest way from a root to a leaf.
@@ -112,13 +126,13 @@ def read_tree_ensemble(attributes: Mapping[str, object]) -> Ensemble:
     """Of TreeEnsemble, of version 5 of ``ai.onnx.ml``: its leaves are apart from its nodes.
 
     Raises:
-        Unsupported: a node asks whether a value is one of a set.
+        Unsupported: a mode that is not known.
     """
     import numpy as np
 
     inner_modes = _array(attributes, "nodes_modes").astype(np.int8)
-    if (inner_modes >= len(MODES)).any():
-        raise Unsupported("a node asks whether a value is one of a set")
+    if (inner_modes > _MEMBER).any():
+        raise Unsupported(f"its mode {inner_modes.max()} is not known")
     inner = len(inner_modes)
     leaf_ids = integers(attributes, "leaf_targetids")
     leaves = len(leaf_ids)
@@ -136,21 +150,52 @@ def read_tree_ensemble(attributes: Mapping[str, object]) -> Ensemble:
     rows = np.arange(inner, inner + leaves)
     weights[rows, leaf_ids] = _array(attributes, "leaf_weights").astype(np.float64)
     given[rows, leaf_ids] = True
-    tracks = integers(attributes, "nodes_missing_value_tracks_true") or [0] * inner
+    tracks = np.array(integers(attributes, "nodes_missing_value_tracks_true") or [0] * inner, dtype=bool)
+    feature = np.array(integers(attributes, "nodes_featureids"), dtype=np.int32)
+    splits = _array(attributes, "nodes_splits").astype(np.float64)
+    questions = _ask(attributes, inner_modes, feature, splits, tracks)
     return Ensemble(
         roots=roots,
-        feature=_padded(np.array(integers(attributes, "nodes_featureids"), dtype=np.int32), leaves, 0),
-        threshold=_padded(_array(attributes, "nodes_splits").astype(np.float64), leaves, 0),
+        feature=_padded(feature, leaves, 0),
+        threshold=_padded(splits, leaves, 0),
         mode=_padded(inner_modes, leaves, LEAF),
         yes=yes,
         no=no,
-        missing=_padded(np.array(tracks, dtype=bool), leaves, fill=False),
+        missing=_padded(tracks, leaves, fill=False),
         weights=weights,
         given=given,
         base=np.zeros(0),
         aggregate=_AGGREGATES[number(attributes, "aggregate_function", 1)],
         transform=_TRANSFORMS[number(attributes, "post_transform", 0)],
+        questions=questions,
     )
+
+
+def _ask(
+    attributes: Mapping[str, object],
+    modes: NDArray[np.int8],
+    feature: NDArray[np.int32],
+    splits: NDArray[np.float64],
+    tracks: NDArray[np.bool_],
+) -> tuple[Membership, ...]:
+    """The questions of the nodes that ask for a set; those nodes then compare the answer, 1 or 0, with a half."""
+    import numpy as np
+
+    values = tensor(attributes, "membership_values")
+    sets: list[tuple[float, ...]] = [()]
+    for value in [] if values is None else values.astype(np.float64).tolist():
+        if np.isnan(value):
+            sets.append(())
+        else:
+            sets[-1] = (*sets[-1], value)
+    places: dict[Membership, int] = {}
+    for number_of_set, node in enumerate(np.flatnonzero(modes == _MEMBER).tolist()):
+        if number_of_set >= len(sets):
+            raise Unsupported("a node asks for a set that is not there")
+        question = Membership(int(feature[node]), sets[number_of_set], bool(tracks[node]))
+        feature[node] = FIRST_QUESTION + places.setdefault(question, len(places))
+        splits[node], modes[node], tracks[node] = 0.5, _ABOVE, False
+    return tuple(places)
 
 
 def _padded(array: NDArray[_Kind], count: int, fill: int) -> NDArray[_Kind]:

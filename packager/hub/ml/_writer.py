@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
     import onnx
@@ -86,6 +86,11 @@ class Writer:
             self._known[key] = name
         return self._known[key]
 
+    def used_constants(self) -> list[onnx.TensorProto]:
+        """The constants that a node reads."""
+        read = {name for node in every_node(self.nodes) for name in node.input}
+        return [entry for entry in self.constants if entry.name in read]
+
     def integers(self, *values: int) -> str:
         """The name of a constant of int64."""
         import numpy as np
@@ -97,7 +102,17 @@ class Writer:
         known = source in self._kinds and self._kinds[source][0] == FLOAT
         return source if known else self.add("Cast", [source], to=FLOAT)
 
-    def add(self, operator: str, inputs: Sequence[str], output: str = "", **attributes: float | list[int]) -> str:
+    def inner(self, name: str) -> Writer:
+        """What collects the nodes of a subgraph; its constants belong to the graph around it."""
+        return Writer(f"{self._prefix}/{name}", self.version, self.read, self._kinds)
+
+    def add(
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        output: str = "",
+        **attributes: float | str | list[int] | onnx.GraphProto,
+    ) -> str:
         """Add a node of the default domain; the name of its output is returned."""
         import onnx
 
@@ -122,6 +137,14 @@ class Writer:
     def reads(self, node: onnx.NodeProto, index: int) -> bool:
         """Whether anything reads that output of a node."""
         return index < len(node.output) and node.output[index] in self.read
+
+
+def every_node(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """The nodes, and those of their subgraphs."""
+    for node in nodes:
+        yield node
+        for entry in node.attribute:
+            yield from every_node(entry.g.node)
 
 
 def attributes_of(node: onnx.NodeProto) -> dict[str, object]:

@@ -125,11 +125,27 @@ def one_hot_encoder(writer: Writer, node: onnx.NodeProto) -> None:
 
 def label_encoder(writer: Writer, node: onnx.NodeProto) -> None:
     """Each key's value, and the default for what is no key."""
+    attributes = attributes_of(node)
+    values = _table(attributes, "values")
+    _look_up(writer, node, _table(attributes, "keys"), values, _default(attributes, values))
+
+
+def category_mapper(writer: Writer, node: onnx.NodeProto) -> None:
+    """Text to numbers, or numbers to text, as the input is."""
     import numpy as np
 
     attributes = attributes_of(node)
-    keys, values = _table(attributes, "keys"), _table(attributes, "values")
-    default = _default(attributes, values)
+    numbers = np.array(integers(attributes, "cats_int64s"), dtype=np.int64)
+    words = _table({"cats_strings": attributes.get("cats_strings")}, "cats")
+    if writer.type_of(node.input[0]) == INT64:
+        _look_up(writer, node, numbers, words, text(attributes, "default_string", "_Unused"))
+    else:
+        _look_up(writer, node, words, numbers, np.int64(number(attributes, "default_int64", -1)))
+
+
+def _look_up(writer: Writer, node: onnx.NodeProto, keys: Array, values: Array, default: object) -> None:
+    import numpy as np
+
     if keys.dtype.kind == "O":
         _demand_strings(writer)
     if keys.dtype.kind == "f" and np.isnan(keys).any():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager.hub.ml._writer import Unsupported
+from packager.hub.ml._writer import DOUBLE, FLOAT, Unsupported
 
 if TYPE_CHECKING:
     from packager.hub.ml._writer import Array, Writer
@@ -17,7 +17,7 @@ def transform(writer: Writer, scores: str, kind: str, output: str = "") -> str:
     """The scores, (rows, classes), transformed.
 
     Raises:
-        Unsupported: PROBIT, which onnxruntime only approximates.
+        Unsupported: it is none of ONNX's.
     """
     match kind:
         case "NONE":
@@ -28,13 +28,55 @@ def transform(writer: Writer, scores: str, kind: str, output: str = "") -> str:
             return writer.add("Softmax", [scores], output, axis=1)
         case "SOFTMAX_ZERO":
             return _softmax_zero(writer, scores, output)
-    raise Unsupported(f"post_transform '{kind}' has no exact equal")
+        case "PROBIT":
+            return _probit(writer, scores, output)
+    raise Unsupported(f"its post_transform '{kind}' is not known")
 
 
 def best_label(writer: Writer, scores: str, names: Array, output: str) -> None:
     """The label of the highest score of each row, the first of equals."""
     best = writer.add("ArgMax", [scores], axis=1, keepdims=0)
     writer.add("Gather", [writer.constant(names), best], output, axis=0)
+
+
+def complement(writer: Writer, score: str, kind: str, output: str) -> None:
+    """Of a single score, (rows, 1), the score and what is missing to one before it; only LOGISTIC transforms it.
+
+    Raises:
+        Unsupported: PROBIT, of which onnxruntime writes but one.
+    """
+    if kind == "PROBIT":
+        raise Unsupported("onnxruntime leaves the second score undefined (PROBIT of one score)")
+    if kind == "LOGISTIC":
+        score = writer.add("Sigmoid", [score])
+    writer.add("Concat", [writer.add("Sub", [writer.constant([1.0]), score]), score], output, axis=1)
+
+
+def _probit(writer: Writer, scores: str, output: str) -> str:
+    """The inverse of the normal distribution as onnxruntime approximates it.
+
+    By Winitzki's inverse of the error function, which loses digits near 0.5: each step is taken in float32 and in its
+    order. Only the logarithm is wider, since libraries differ in its last bit, and the difference would grow.
+    """
+    import numpy as np
+
+    bent, circle = np.float32(0.147), np.float32(np.pi)
+    one, half = writer.constant([1.0]), writer.constant([0.5])
+    place = writer.add("Sub", [writer.add("Mul", [writer.constant([2.0]), scores]), one])
+    sign = writer.add(
+        "Where",
+        [writer.add("Less", [place, writer.constant([0.0])]), writer.constant([-1.0]), one],
+    )
+    inside = writer.add("Mul", [writer.add("Sub", [one, place]), writer.add("Add", [one, place])])
+    wide = writer.add("Log", [writer.add("Cast", [inside], to=DOUBLE)])
+    logarithm = writer.add("Cast", [wide], to=FLOAT)
+    constant = writer.constant([float(np.float32(2) / (circle * bent))])
+    first = writer.add("Add", [constant, writer.add("Mul", [half, logarithm])])
+    second = writer.add("Mul", [writer.constant([float(np.float32(1) / bent)]), logarithm])
+    root = writer.add("Sqrt", [writer.add("Sub", [writer.add("Mul", [first, first]), second])])
+    error = writer.add("Sqrt", [writer.add("Add", [writer.add("Neg", [first]), root])])
+    inverse = writer.add("Mul", [sign, error])
+    return writer.add("Mul", [writer.constant([2**0.5]), inverse], output)
 
 
 def _softmax_zero(writer: Writer, scores: str, output: str) -> str:

@@ -1,41 +1,28 @@
-"""Tree ensembles: all rows walk down all trees at once, one comparison a level.
+"""Tree ensembles: what the leaves say that all rows reach in all trees, added up.
 
-The state is the node that each row has reached in each tree. It is exact: values are gathered and compared as they are,
-never multiplied, so that thresholds, NaN and infinity decide as in the ensemble. Sums are taken in float64, so that the
-order of the trees does not matter, and what is equal stays equal.
+Sums are taken in float64, so that the order of the trees does not matter, and what is equal stays equal.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager.hub.ml._ensemble import LEAF, MODES, read_nodes, read_tree_ensemble
+from packager.hub.ml._ensemble import LEAF, read_nodes, read_tree_ensemble
 from packager.hub.ml._writer import DOUBLE, FLOAT, Unsupported, attributes_of, labels, number
 from packager.hub.ml.transforms import best_label, transform
+from packager.hub.ml.walks import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeAlias
-
     import numpy as np
     import onnx
     from numpy.typing import NDArray
 
     from packager.hub.ml._ensemble import Ensemble
     from packager.hub.ml._writer import Writer
-
-    Table: TypeAlias = Callable[[NDArray[np.generic]], str]
+    from packager.hub.ml.walks import Walk
 
 _DEEPEST = 64
 """A tree may be a list as long as the data; each level costs as much as the first."""
-_COMPARISONS = {
-    "BRANCH_LEQ": "LessOrEqual",
-    "BRANCH_LT": "Less",
-    "BRANCH_GTE": "GreaterOrEqual",
-    "BRANCH_GT": "Greater",
-    "BRANCH_EQ": "Equal",
-    "BRANCH_NEQ": "Equal",
-}
 _TWO = 2
 
 
@@ -132,35 +119,61 @@ def _with_base(writer: Writer, sums: str, ensemble: Ensemble) -> str:
 
 
 def _aggregated(writer: Writer, source: str, ensemble: Ensemble) -> str:
-    """The sum over the trees, or what the ensemble asks for: float32, (rows, targets)."""
+    """The sum over the trees, or what the ensemble asks for: float32, (rows, targets).
+
+    Raises:
+        Unsupported: a tree is too deep, or no tree asks anything.
+    """
     import numpy as np
 
-    reached = _walk(writer, source, ensemble)
+    depth = ensemble.depth()
+    if depth > _DEEPEST:
+        raise Unsupported(f"a tree is {depth} levels deep: expected at most {_DEEPEST}")
+    if depth == 0:
+        raise Unsupported("no tree has a branch")
+    reached = walk(writer, source, ensemble)
     trees, targets = len(ensemble.roots), ensemble.weights.shape[1]
     leaf = ensemble.mode == LEAF
-    weights = ensemble.weights
     if ensemble.aggregate in {"MIN", "MAX"}:
         if not ensemble.given[leaf].all():
             raise Unsupported(f"some leaves say nothing of a target, and the aggregate is {ensemble.aggregate}")
-        values = writer.add("Gather", [writer.constant(weights.astype(np.float32)), reached], axis=0)
         operator = "ReduceMin" if ensemble.aggregate == "MIN" else "ReduceMax"
-        return writer.reduce(operator, values, 1, keepdims=False)
+        columns = [
+            writer.reduce(operator, _values(writer, reached, column.astype(np.float32), trees), 1)
+            for column in ensemble.weights.T
+        ]
+        return _beside(writer, columns)
     owner = _single_targets(ensemble)
-    if targets == 1:
-        values = writer.add("Gather", [writer.constant(weights[:, 0].copy()), reached], axis=0)
-        total = writer.reduce("ReduceSum", values, 1)
-    elif owner is not None:
+    if targets > 1 and owner is not None:
         # Each tree speaks of one target alone, as in boosting: one number a tree, and then to its target.
-        values = writer.add("Gather", [writer.constant(weights.sum(axis=1)), reached], axis=0)
         spread = np.zeros((trees, targets))
         spread[np.arange(trees), owner] = 1
+        values = _values(writer, reached, ensemble.weights.sum(axis=1), trees)
         total = writer.add("MatMul", [values, writer.constant(spread)])
     else:
-        values = writer.add("Gather", [writer.constant(weights), reached], axis=0)
-        total = writer.reduce("ReduceSum", values, 1, keepdims=False)
+        total = _beside(
+            writer,
+            [writer.reduce("ReduceSum", _values(writer, reached, column, trees), 1) for column in ensemble.weights.T],
+        )
     if ensemble.aggregate == "AVERAGE":
         total = writer.add("Div", [total, writer.constant(np.array([float(trees)]))])
     return writer.add("Cast", [total], to=FLOAT)
+
+
+def _values(writer: Writer, reached: Walk, table: NDArray[np.floating], trees: int) -> str:
+    """What each row's leaf in each tree says of one target: of the table's type, (rows, trees)."""
+    import numpy as np
+
+    narrow = table.astype(np.float32)
+    exact = bool((narrow == table).all())
+    held = narrow if exact else table
+    found = writer.add("GatherElements", [writer.constant(held[reached.leaves]), reached.place], axis=0)
+    matrix = writer.add("Reshape", [found, writer.integers(-1, trees)])
+    return writer.add("Cast", [matrix], to=DOUBLE) if held.dtype != table.dtype else matrix
+
+
+def _beside(writer: Writer, columns: list[str]) -> str:
+    return columns[0] if len(columns) == 1 else writer.add("Concat", columns, axis=1)
 
 
 def _single_targets(ensemble: Ensemble) -> NDArray[np.intp] | None:
@@ -176,67 +189,3 @@ def _single_targets(ensemble: Ensemble) -> NDArray[np.intp] | None:
     nodes, targets = np.nonzero(ensemble.given)
     found[owner[nodes], targets] = True
     return found.argmax(axis=1) if (found.sum(axis=1) <= 1).all() else None
-
-
-def _walk(writer: Writer, source: str, ensemble: Ensemble) -> str:
-    """The leaf that each row reaches in each tree: int32, (rows, trees)."""
-    import numpy as np
-
-    depth = ensemble.depth()
-    if depth > _DEEPEST:
-        raise Unsupported(f"a tree is {depth} levels deep: expected at most {_DEEPEST}")
-    if depth == 0:
-        raise Unsupported("no tree has a branch")
-    wide = writer.type_of(source) == DOUBLE
-    rows = source if wide else writer.floats(source)
-    step = _Step(writer, ensemble, np.float64 if wide else np.float32)
-    roots = ensemble.roots
-    values = writer.add("Gather", [rows, writer.constant(ensemble.feature[roots].astype(np.int64))], axis=1)
-    state = step.next(values, lambda table: writer.constant(table[roots]))
-    for _ in range(depth - 1):
-        reached = state
-
-        def at(table: NDArray[np.generic], reached: str = reached) -> str:
-            return writer.add("Gather", [writer.constant(table), reached], axis=0)
-
-        state = step.next(writer.add("GatherElements", [rows, at(ensemble.feature)], axis=1), at)
-    return state
-
-
-class _Step:
-    """One comparison of all rows in all trees."""
-
-    def __init__(self, writer: Writer, ensemble: Ensemble, dtype: type[np.floating]) -> None:
-        import numpy as np
-
-        self._writer = writer
-        self._ensemble = ensemble
-        self._threshold = ensemble.threshold.astype(dtype)
-        inner = ensemble.mode != LEAF
-        self._modes = sorted(set(ensemble.mode[inner].tolist()))
-        self._missing = bool(ensemble.missing[inner].any())
-        self._np = np
-
-    def next(self, values: str, at: Table) -> str:
-        """The state after the comparison; `at` gives a table's entries for the nodes that are reached."""
-        writer, ensemble = self._writer, self._ensemble
-        threshold = at(self._threshold)
-        if len(self._modes) == 1:
-            taken = self._compared(self._modes[0], values, threshold)
-        else:
-            ways = [
-                writer.add("And", [at(ensemble.mode == mode), self._compared(mode, values, threshold)])
-                for mode in self._modes
-            ]
-            taken = ways[0]
-            for way in ways[1:]:
-                taken = writer.add("Or", [taken, way])
-        if self._missing:
-            astray = writer.add("And", [writer.add("IsNaN", [values]), at(ensemble.missing)])
-            taken = writer.add("Or", [taken, astray])
-        return writer.add("Where", [taken, at(ensemble.yes), at(ensemble.no)])
-
-    def _compared(self, mode: int, values: str, threshold: str) -> str:
-        word = MODES[mode]
-        found = self._writer.add(_COMPARISONS[word], [values, threshold])
-        return self._writer.add("Not", [found]) if word == "BRANCH_NEQ" else found

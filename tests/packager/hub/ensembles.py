@@ -22,6 +22,9 @@ class Trees:
     modes: tuple[str, ...]
     random: np.random.Generator
     missing: bool = False
+    prune: float = 0.2
+    exact: bool = False
+    """Leaves have weights whose sums are exact in float32, in whatever order."""
     thresholds: tuple[float, ...] = (-1.5, -0.5, 0.0, 0.1, 0.5, 1.0, float("inf"))
     rows: list[tuple[int, int, int, float, str, int, int, int]] = field(default_factory=list)
     leaves: list[tuple[int, int]] = field(default_factory=list)
@@ -36,7 +39,7 @@ class Trees:
         self._count += 1
         place = len(self.rows)
         self.rows.append((tree, own, 0, 0.0, "LEAF", 0, 0, 0))
-        if depth == 0 or (own > 0 and self.random.random() < 0.2):
+        if depth == 0 or (own > 0 and self.random.random() < self.prune):
             self.leaves.append((tree, own))
             return own
         yes, no = self._grow(tree, depth - 1), self._grow(tree, depth - 1)
@@ -45,6 +48,10 @@ class Trees:
             str(self.random.choice(self.modes)), yes, no, int(self.missing and self.random.random() < 0.5),
         )  # fmt: skip
         return own
+
+    def members(self) -> int:
+        """How many nodes ask whether a value is one of a set."""
+        return sum(row[4] == "BRANCH_MEMBER" for row in self.rows)
 
     def attributes(self) -> dict[str, object]:
         """Of the nodes."""
@@ -114,12 +121,17 @@ def tree_ensemble(trees: Trees, dtype: type = np.float32, **attributes: object) 
         sides[f"nodes_{side}nodeids"] = [leaf.get(pair, place.get(pair)) for pair in pairs]
         sides[f"nodes_{side}leafs"] = [int(pair in leaf) for pair in pairs]
     weights = trees.random.standard_normal(len(leaf)).astype(dtype)
+    numbers = {word: number for number, word in enumerate((*MODES, "BRANCH_MEMBER"))}
+    if trees.members():
+        sets = [[*trees.random.choice([-2, 0, 1, 2], size), np.nan] for size in 1 + np.arange(trees.members()) % 4]
+        values = np.concatenate(sets).astype(dtype)
+        attributes["membership_values"] = numpy_helper.from_array(values)
     node = helper.make_node(
         "TreeEnsemble", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1,
         tree_roots=[place[tree, 0] for tree in sorted({row[0] for row in inner})],
         nodes_featureids=[row[2] for row in inner],
         nodes_splits=numpy_helper.from_array(np.array([row[3] for row in inner], dtype=dtype)),
-        nodes_modes=numpy_helper.from_array(np.array([MODES.index(row[4]) for row in inner], dtype=np.uint8)),
+        nodes_modes=numpy_helper.from_array(np.array([numbers[row[4]] for row in inner], dtype=np.uint8)),
         nodes_missing_value_tracks_true=[row[7] for row in inner],
         leaf_targetids=[0] * len(leaf), leaf_weights=numpy_helper.from_array(weights), **sides, **attributes,
     )  # fmt: skip
@@ -151,6 +163,7 @@ def _weights(
         chosen = (ids or range(targets)) if every else (tree % targets,)
         for target in chosen:
             value = float(np.float32(trees.random.standard_normal()))
+            value = round(value * 16) / 256 if trees.exact else value
             entries.append((tree, node, target, value if signed else abs(value) / 8))
     columns = [list(column) for column in zip(*entries, strict=True)]
     return columns[0], columns[1], columns[2], columns[3]

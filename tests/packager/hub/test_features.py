@@ -87,6 +87,11 @@ def test_a_label_encoder_to_text_and_from_floats() -> None:
     check(node, NUMBERS, TensorProto.FLOAT)
 
 
+def test_a_category_mapper_of_whole_numbers() -> None:
+    node = ml("CategoryMapper", cats_int64s=[2, 9], cats_strings=["two", "nine"], default_string="other")
+    check(node, WHOLE, TensorProto.STRING)
+
+
 def test_columns_side_by_side() -> None:
     node = helper.make_node("FeatureVectorizer", ["x", "x"], ["y"], domain="ai.onnx.ml", inputdimensions=[3, 3])
     check(node, NUMBERS, TensorProto.FLOAT)

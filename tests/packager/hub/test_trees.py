@@ -96,3 +96,38 @@ def test_votes_that_are_equal_give_the_first_label_however_many_trees_there_are(
     weights.floats[:] = [0.02] * len(weights.floats)
     labels, _ = run(lowered(model), adversarial())
     assert set(labels.tolist()) == {10}
+
+
+@pytest.mark.parametrize("targets", [1, 3])
+@pytest.mark.parametrize("aggregate", ["SUM", "AVERAGE", "MIN", "MAX"])
+def test_the_normal_distribution_is_inverted_as_in_the_operator(aggregate: str, targets: int) -> None:
+    # Near 0.5 the last bit of a sum changes the fourth digit of the result.
+    trees = grown(exact=True)
+    same(regressor(trees, targets, aggregate_function=aggregate, post_transform="PROBIT"), adversarial())
+    same(classifier(grown(exact=True), 3, signed=False, post_transform="PROBIT"), adversarial())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_node_may_ask_whether_a_value_is_one_of_a_set(dtype: type, *, missing: bool) -> None:
+    trees = grown(modes=(*MODES, "BRANCH_MEMBER"), missing=missing)
+    assert trees.members() > 5
+    # Whole numbers: onnxruntime 1.32 finds 2.5 in a set that has 2.
+    model, x = tree_ensemble(trees, dtype), np.round(adversarial(dtype))
+    same(model, x)
+    beside = np.nextafter(x, dtype(7))
+    assert (run(lowered(model), beside)[0] != run(lowered(model), x)[0]).any()
+
+
+@pytest.mark.parametrize("threshold", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_threshold_may_be_no_number(mode: str, threshold: float, *, missing: bool) -> None:
+    trees = grown(modes=(mode,), missing=missing, thresholds=(threshold, 0.5))
+    same(regressor(trees), adversarial())
+
+
+def test_trees_of_uneven_depth_and_full_ones_are_walked_alike() -> None:
+    for prune in (0.0, 0.6):
+        trees = grown(count=5, depth=8, prune=prune)
+        same(regressor(trees, 2), adversarial())
