@@ -58,6 +58,26 @@ def fold_affine(emission: Emission, value: Value, scale: NDArray[Any] | None, sh
     return True
 
 
+def merge_factor(emission: Emission, value: Value, number: NDArray[Any] | None) -> bool:
+    """Whether the constant factor of the product that made the value has now grown by a number."""
+    operation = _maker(value, through={"RESHAPE"})
+    if number is None or number.size != 1 or operation is None or operation.code != "MUL":
+        return False
+    if operation.options.fusedActivationFunction or operation.outputs[0].dtype != np.float32:
+        return False
+    for place, factor in enumerate(operation.inputs):
+        if factor is None or factor.data is None or number.ndim > value.rank:
+            continue
+        with np.errstate(over="ignore"):
+            grown = (factor.data.astype(np.float64) * float(number.reshape(-1)[0])).astype(np.float32)
+        # A product that leaves the normal numbers would lose what the two steps keep.
+        kept = (np.abs(grown) > np.finfo(np.float32).tiny) | (factor.data == 0)
+        if np.isfinite(grown).all() and kept.all():
+            operation.inputs[place] = emission.graph.constant(grown)
+            return True
+    return False
+
+
 def hard_swish_input(product: Tensor, *, scaled: bool) -> Tensor | None:
     """x, if the tensor is x * relu6(x + 3), or with `scaled` x * (relu6(x + 3) / 6); else None."""
     operation = product.producer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from targets.edge_arm._fusion import fold_affine, hard_swish_input
+from targets.edge_arm._fusion import fold_affine, hard_swish_input, merge_factor
 from targets.edge_arm._registry import UnsupportedError, operator
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def mul(g: Emission, node: Node, left: Value, right: Value) -> Value:
     for value, other in ((left, right), (right, left)):
         if _folds(value, other) and fold_affine(g, value, other.constant, None):
             return value
+        if value.constant is None and merge_factor(g, value, other.constant):
+            return value
     product = g.mul(left, right)
     return _hard_swish(g, product, scaled=True) or product
 
@@ -87,6 +89,11 @@ def div(g: Emission, node: Node, left: Value, right: Value) -> Value:
     if left.dtype.kind == "f":
         sixth = right.constant is not None and right.constant.size == 1 and right.number("divisor") == 6  # noqa: PLR2004 - as in hard swish
         swish = _hard_swish(g, left, scaled=False) if sixth and left.constant is None else None
+        if swish is None and _folds(left, right) and right.constant is not None and right.constant.all():
+            with np.errstate(over="ignore"):
+                inverse = 1 / right.constant.astype(np.float64)
+            if np.isfinite(inverse).all() and fold_affine(g, left, inverse, None):
+                return left
         return swish or g.div(left, right)
     if left.stored != np.int32:
         raise UnsupportedError(f"division of {left.dtype.name} has no kernel")
@@ -110,8 +117,10 @@ def power(g: Emission, node: Node, base: Value, exponent: Value) -> Value:
 
 @operator("Neg")
 def neg(g: Emission, node: Node, x: Value) -> Value:
-    """-x."""
+    """-x; the sign is taken into the weights of what made x."""
     del node
+    if x.constant is None and x.dtype.kind == "f" and fold_affine(g, x, np.array(-1.0), None):
+        return x
     return g.elementwise("NEG", x, options=schema.NegOptionsT())
 
 

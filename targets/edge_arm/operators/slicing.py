@@ -42,10 +42,21 @@ def joined(g: Emission, values: Sequence[Value], axis: int) -> Value:
     order = g.common_order(values, rank)
     shape = list(values[0].shape)
     shape[axis] = sum(value.shape[axis] for value in values)
-    tensors = [g.tensor(value, order) for value in values]
+    tensors = [part for value in values for part in _parts(g, value, order, order.index(axis))]
     options = schema.ConcatenationOptionsT(axis=order.index(axis))
     result = g.graph.add("CONCATENATION", tensors, _layout.permuted(shape, order), tensors[0].dtype, options)
     return g.made(result, values[0].dtype, order)
+
+
+def _parts(g: Emission, value: Value, order: _layout.Order, place: int) -> list[Tensor]:
+    """The tensors that a value was joined of along the same axis, where nobody else reads it; else its own."""
+    tensor = g.tensor(value, order)
+    made = tensor.producer
+    if made is None or made.code != "CONCATENATION" or made.options.axis != place:
+        return [tensor]
+    if value.uses != 1 or value.shared or tensor.readers:
+        return [tensor]
+    return [part for part in made.inputs if part is not None]
 
 
 def _with_zeros(g: Emission, values: Sequence[Value], axis: int) -> Value | None:

@@ -1,0 +1,96 @@
+"""What edge-arm takes together: fewer operations, the same answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from onnx import helper
+
+from targets.edge_arm import target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import onnx
+    from numpy.typing import NDArray
+
+    from targets._target import Artifact
+
+    Build = Callable[..., onnx.ModelProto]
+    Convert = Callable[..., tuple[Artifact, Path]]
+    Tensors = dict[str, NDArray]
+    Reference = Callable[[onnx.ModelProto, Tensors], Tensors]
+
+
+@pytest.fixture
+def codes(build: Build, convert: Convert, reference: Reference) -> Callable[..., list[str]]:
+    """The operators of a model's file, once its answer is seen to be right."""
+
+    def run(
+        nodes: list[onnx.NodeProto], inputs: dict[str, list[int]], outputs: dict[str, list[int]], constants: Tensors
+    ) -> list[str]:
+        model = build(nodes, inputs, outputs, constants)
+        artifact, folder = convert(target, model)
+        random = np.random.default_rng(1)
+        given = {name: random.standard_normal(shape).astype(np.float32) for name, shape in inputs.items()}
+        got = target.runner(artifact, folder).run(given)
+        for name, expected in reference(model, given).items():
+            np.testing.assert_allclose(got[name], expected, rtol=1e-4, atol=1e-5)
+        file = schema.ModelT.InitFromPackedBuf((folder / artifact.runtime.entry).read_bytes())
+        names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
+        used = file.subgraphs[0].operators
+        return [names[file.operatorCodes[operation.opcodeIndex].builtinCode] for operation in used]
+
+    return run
+
+
+def test_a_sign_and_a_divisor_are_taken_into_the_weights(codes: Callable[..., list[str]]) -> None:
+    weights = np.random.default_rng(2).standard_normal((3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Neg", ["m"], ["n"]),
+        helper.make_node("Div", ["n", "seven"], ["y"]),
+    ]
+    constants = {"w": weights, "seven": np.array(7, np.float32)}
+    assert codes(nodes, {"x": [2, 3]}, {"y": [2, 3]}, constants) == ["FULLY_CONNECTED"]
+
+
+def test_a_divisor_of_zero_is_not_taken_into_the_weights(codes: Callable[..., list[str]]) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("Div", ["m", "zeros"], ["y"])]
+    constants = {"w": np.eye(3, dtype=np.float32), "zeros": np.array([1, 0, 1], np.float32)}
+    assert "DIV" in codes(nodes, {"x": [2, 3]}, {"y": [2, 3]}, constants)
+
+
+def test_constant_factors_in_a_row_become_one(codes: Callable[..., list[str]]) -> None:
+    nodes = [helper.make_node("Mul", ["x", "a"], ["m"]), helper.make_node("Mul", ["b", "m"], ["y"])]
+    constants = {"a": np.array([2, 3, 4], np.float32), "b": np.array(5, np.float32)}
+    assert codes(nodes, {"x": [2, 3]}, {"y": [2, 3]}, constants) == ["MUL"]
+
+
+def test_factors_whose_product_is_past_float32_stay_apart(codes: Callable[..., list[str]]) -> None:
+    nodes = [helper.make_node("Mul", ["x", "a"], ["m"]), helper.make_node("Mul", ["b", "m"], ["y"])]
+    constants = {"a": np.array(1e-30, np.float32), "b": np.array(1e-10, np.float32)}
+    assert codes(nodes, {"x": [2, 3]}, {"y": [2, 3]}, constants) == ["MUL", "MUL"]
+
+
+def test_what_is_joined_step_by_step_is_joined_at_once(codes: Callable[..., list[str]]) -> None:
+    nodes = [
+        helper.make_node("Concat", ["a", "b"], ["ab"], axis=1),
+        helper.make_node("Concat", ["ab", "c"], ["abc"], axis=1),
+        helper.make_node("Concat", ["a", "abc"], ["y"], axis=1),
+    ]
+    assert codes(nodes, dict.fromkeys("abc", [2, 3]), {"y": [2, 12]}, {}) == ["CONCATENATION"]
+
+
+def test_a_joined_value_that_is_read_twice_stays(codes: Callable[..., list[str]]) -> None:
+    nodes = [
+        helper.make_node("Concat", ["a", "b"], ["ab"], axis=1),
+        helper.make_node("Concat", ["ab", "c"], ["y"], axis=1),
+        helper.make_node("Tanh", ["ab"], ["z"]),
+    ]
+    made = codes(nodes, dict.fromkeys("abc", [2, 3]), {"y": [2, 9], "z": [2, 6]}, {})
+    assert made.count("CONCATENATION") == 2
