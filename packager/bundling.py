@@ -22,6 +22,7 @@ from manifests.manifest import (
 from packager.errors import ConversionError
 from packager.fingerprints import mapping_digest
 from packager.jobs.importation import Importation
+from packager.signatures import declared_signature
 from packager.sources._source import Fetched
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ def compose_manifest(
             task=model.importation.task,
             licence=project.model.licence,
         ),
-        signature=artifact.signature,
+        signature=declared_signature(artifact.signature, model.importation.declaration),
+        pipeline=model.importation.declaration.pipeline,
         golden=made.golden,
         baseline=made.baseline,
         files=(*artifact.files, made.golden_file),

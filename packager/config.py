@@ -15,10 +15,11 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from packager.errors import ConfigError
+from packager.importers.detection import frameworks
 from packager.limits import Gates, combine_gates, read_limit
 from packager.quantities import parse_limit
 from packager.registry import Registration, find_target, open_target
-from packager.tables import DataTable, Document, GatesTable, ModelTable, convert_table
+from packager.tables import DataTable, Document, GatesTable, ModelTable, convert_table, read_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,10 +112,13 @@ def load_project(folder: Path) -> Project:
     return _project(folder, convert_table(document, Document, ""))
 
 
-def project_for_model(path: Path, targets: Sequence[str], *, folder: Path | None = None) -> Project:
+def project_for_model(
+    path: Path, targets: Sequence[str], *, inputs: Sequence[str] = (), folder: Path | None = None
+) -> Project:
     """A project without ``pack.toml``, for a first look at a model: no data, default options, default limits.
 
-    The model goes by the file's name. `folder`, by default the current one, gets the store.
+    The model goes by the file's name. `inputs` are fields of ``[model.inputs]`` as the command line has them, such as
+    ``sr.value=16000``. `folder`, by default the current one, gets the store.
 
     Raises:
         ConfigError: there is no such model or target, or no target is named.
@@ -124,9 +128,8 @@ def project_for_model(path: Path, targets: Sequence[str], *, folder: Path | None
     if not targets:
         raise ConfigError("config.targets", "no target is named", hint="pack --model PATH --target cloud")
     name = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._")[:64] or "model"
-    document = Document(
-        model=ModelTable(name=name, source=str(path.resolve())), targets={target: {} for target in targets}
-    )
+    model = ModelTable(name=name, source=str(path.resolve()), inputs=read_inputs(inputs))
+    document = Document(model=model, targets={target: {} for target in targets})
     return _project(folder or Path.cwd(), document)
 
 
@@ -246,6 +249,12 @@ def _project(folder: Path, document: Document) -> Project:
             "config.field",
             "'model.version' is not a name: expected lower-case letters, digits and '._-', "
             f"got '{document.model.version}'",
+        )
+    known = frameworks()
+    if document.model.framework and document.model.framework not in known:
+        raise ConfigError(
+            "config.field",
+            f"'model.framework': expected one of {', '.join(known)}, got '{document.model.framework}'",
         )
     if _without_user(document.model.tracking_uri)[1]:
         raise ConfigError(

@@ -18,15 +18,21 @@ ROOT = Path(__file__).parent.parent
 OWN_DISTRIBUTIONS = ("numpy", "onnx", "onnxruntime")
 """What takes part in every import and conversion."""
 _CODE = (
+    "packager/declarations.py",
+    "packager/fusing.py",
     "packager/hub",
     "packager/importers",
+    "packager/inputs.py",
+    "packager/intake.py",
     "packager/jobs",
     "packager/measures",
     "packager/oci",
+    "packager/pipeline.py",
     "packager/samples.py",
     "packager/signatures.py",
     "packager/sources",
     "manifests/manifest.py",
+    "manifests/pipeline.py",
     "agent/runtimes",
     "targets/_target.py",
 )

@@ -110,6 +110,8 @@ def read_samples(
 def generate_samples(signature: SignatureSection) -> Samples:
     """Samples drawn from fixed seeds: floats from N(0, 1), integers from 0 to 9, booleans.
 
+    An input with a range gets values of it, evenly distributed.
+
     Raises:
         ConversionError: an input is a string, which can't be made up.
     """
@@ -124,16 +126,34 @@ def generate_samples(signature: SignatureSection) -> Samples:
                 f"no sample can be made up for input '{entry.name}', which is text",
                 hint="give [data] calibration or evaluation",
             )
-        inner = tuple(size if isinstance(size, int) else _FREE_DIMENSION for size in entry.shape[1:])
+        inner = tuple(
+            size if isinstance(size, int) else min(_FREE_DIMENSION, signature.maximum.get(size, _FREE_DIMENSION))
+            for size in entry.shape[1:]
+        )
         shape = (GENERATED_SAMPLES, *inner) if entry.shape else (GENERATED_SAMPLES,)
         dtype = np.dtype(entry.dtype)
-        if dtype.kind == "f":
+        if entry.range is not None and dtype.kind in "fiu":
+            inputs[entry.name] = _within(random, entry.range, shape, dtype)
+        elif dtype.kind == "f":
             inputs[entry.name] = random.standard_normal(shape).astype(dtype)
         elif dtype.kind == "b":
             inputs[entry.name] = random.integers(0, 2, shape).astype(dtype)
         else:
             inputs[entry.name] = random.integers(0, 10, shape).astype(dtype)
     return Samples(inputs, None, {}, "generated")
+
+
+def _within(
+    random: np.random.Generator, ends: tuple[float, float], shape: tuple[int, ...], dtype: np.dtype[np.generic]
+) -> Array:
+    """Values from one end to the other, both included."""
+    import numpy as np
+
+    if dtype.kind == "f":
+        return random.uniform(*ends, shape).astype(dtype)
+    limits = np.iinfo(dtype.name)
+    low, high = (min(max(end, int(limits.min)), int(limits.max)) for end in (math.ceil(ends[0]), math.floor(ends[1])))
+    return random.integers(low, max(low, high), shape, dtype=dtype, endpoint=True)
 
 
 def _read(file: DataFile) -> tuple[Columns, bool]:

@@ -1,10 +1,13 @@
-"""The signature of an ONNX model, as the manifest writes it."""
+"""The signature of an ONNX model, as the manifest writes it, and what is declared of the model beside its graph."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+import msgspec
+
 from manifests.manifest import SignatureSection, TensorSection
+from manifests.pipeline import DECLARATION_KEY, Declaration, read_declaration
 from packager.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -22,10 +25,43 @@ def model_signature(model: onnx.ModelProto) -> SignatureSection:
         ConversionError: one is not a tensor, or has no known rank.
     """
     constants = {entry.name for entry in model.graph.initializer}
-    return SignatureSection(
+    signature = SignatureSection(
         inputs=tuple(_tensor(entry) for entry in model.graph.input if entry.name not in constants),
         outputs=tuple(_tensor(entry) for entry in model.graph.output),
     )
+    return declared_signature(signature, declaration_of(model))
+
+
+def declaration_of(model: onnx.ModelProto) -> Declaration:
+    """What was declared of the model when it was imported."""
+    return read_declaration(next((entry.value for entry in model.metadata_props if entry.key == DECLARATION_KEY), ""))
+
+
+def declare(model: onnx.ModelProto, declaration: Declaration) -> None:
+    """Write into the model's metadata what is declared of it; what stood there of this is gone."""
+    kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key != DECLARATION_KEY]
+    if declaration != Declaration():
+        kept.append((DECLARATION_KEY, msgspec.json.encode(declaration, order="deterministic").decode()))
+    del model.metadata_props[:]
+    for key, value in kept:
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+
+
+def declared_signature(signature: SignatureSection, declaration: Declaration) -> SignatureSection:
+    """The signature with the layouts, ranges and bounds that are declared, where it says nothing of them itself."""
+    inputs = []
+    for entry in signature.inputs:
+        known = declaration.inputs.get(entry.name)
+        fitting = known is not None and len(known.layout) in (0, len(entry.shape))
+        if known is not None and fitting:
+            entry = msgspec.structs.replace(  # noqa: PLW2901 - the same tensor, with more known of it
+                entry, layout=entry.layout or known.layout, range=entry.range or known.range
+            )
+        inputs.append(entry)
+    free = {size for entry in (*signature.inputs, *signature.outputs) for size in entry.shape}
+    maximum = {name: size for name, size in declaration.maximum.items() if name in free}
+    return msgspec.structs.replace(signature, inputs=tuple(inputs), maximum={**maximum, **signature.maximum})
 
 
 def _tensor(value: onnx.ValueInfoProto) -> TensorSection:

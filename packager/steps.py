@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from manifests.digests import digest_file
-from manifests.manifest import TaskSection
+from manifests.manifest import FileSection, TaskSection
 from packager.availability import require
 from packager.cache import cache_key
 from packager.config import DEFAULT_VERSION
+from packager.declarations import Declared, declared_in
 from packager.errors import ConfigError
 from packager.fingerprints import code_digest
 from packager.importers.detection import detect_framework, open_importer
@@ -55,6 +56,7 @@ class _ImportKey(msgspec.Struct, frozen=True, kw_only=True):
     trusted: bool
     task: TaskSection
     data: dict[str, str | list[str]]
+    declared: Declared
     toolchain: dict[str, str]
     code: str
 
@@ -65,6 +67,7 @@ class _ConversionKey(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, object]
     task: TaskSection
     names: tuple[str, ...]
+    files: tuple[FileSection, ...]
     data: dict[str, str | list[str]]
     toolchain: dict[str, str]
     machine: str
@@ -80,6 +83,7 @@ class Steps:
         self._cache = cache
         self._workers = workers
         self.data = _data_files(project)
+        self.declared = declared_in(project)
 
     def fetch(self) -> Fetched:
         """The model, on this machine's disk.
@@ -114,10 +118,18 @@ class Steps:
             trusted=model.trusted,
             task=task,
             data=self.data.digests(),
+            declared=self.declared.key(),
             toolchain=interpreter.versions,
             code=code_digest(),
         )
-        order = importation.Order(framework=framework, path=str(path), trusted=model.trusted, task=task, data=self.data)
+        order = importation.Order(
+            framework=framework,
+            path=str(path),
+            trusted=model.trusted,
+            task=task,
+            data=self.data,
+            declared=self.declared,
+        )
         return ImportStep(order=order, key=cache_key(key), toolchain=interpreter.versions, interpreter=interpreter.path)
 
     def find_import(self, step: ImportStep) -> tuple[importation.Importation, Path] | None:
@@ -153,6 +165,7 @@ class Steps:
             options=options,
             task=imported.task,
             names=imported.names,
+            files=imported.files,
             data=self.data.digests(),
             toolchain=interpreter.versions,
             machine=platform.machine(),
@@ -165,6 +178,7 @@ class Steps:
             options=options,
             task=imported.task,
             names=imported.names,
+            files=imported.files,
             data=self.data,
             turns=str(self._cache.turns),
         )

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from manifests.digests import Digest
-from manifests.section import Name
+from manifests.pipeline import Layout
+from manifests.section import DType, Name
 from packager.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
+_Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+_Dimension: TypeAlias = _Positive | Annotated[str, msgspec.Meta(min_length=1)]
+_Element: TypeAlias = Annotated[object, msgspec.Meta(extra_json_schema={"description": "a number, or a list"})]
+_Value: TypeAlias = bool | int | float | str | tuple[_Element, ...]
+_Numbers: TypeAlias = float | str | tuple[float | str, ...]
+"""One number for all channels, or one a channel; text is a fraction."""
 _Option: TypeAlias = Annotated[object, msgspec.Meta(extra_json_schema={"description": "an option of the target"})]
 
 
@@ -40,6 +48,84 @@ class TaskTable(Table, frozen=True, kw_only=True):
     """The class names in the order of the scores. Default: ``0``, ``1``, ..."""
 
 
+class InputTable(Table, frozen=True, kw_only=True):
+    """``[model.inputs.NAME]``: what is known of one input beside its name, or decided of it."""
+
+    shape: tuple[_Dimension, ...] | None = None
+    """A number fixes a dimension that the model leaves free, a name keeps it free."""
+    dtype: DType | None = None
+    """Checked against the model."""
+    range: tuple[float, float] | None = None
+    """The values that make sense; generated inputs are drawn from it, both ends included."""
+    value: _Value | None = None
+    """The input becomes this constant, and leaves the signature. A number fills a tensor."""
+    layout: Layout = ""
+    """One letter an axis, such as ``nchw``."""
+    maximum: dict[str, Annotated[int, msgspec.Meta(ge=1)]] = {}
+    """The largest value of a free dimension, by its name."""
+
+
+class ResizeTable(Table, frozen=True, kw_only=True):
+    """``resize`` of an input's pipeline."""
+
+    size: tuple[_Positive, _Positive]
+    """Height and width."""
+    mode: Literal["nearest", "linear", "cubic", "area"] = "linear"
+    fit: Literal["stretch", "cover", "contain"] = "stretch"
+    crop: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+    anchor: Literal["centre", "start"] = "centre"
+    pad: _Numbers = ()
+
+
+class TokeniserTable(Table, frozen=True, kw_only=True):
+    """``tokeniser`` of an input's pipeline."""
+
+    file: Annotated[str, msgspec.Meta(min_length=1)]
+    kind: Literal["huggingface", "sentencepiece", "wordpiece", "characters", "other"] = "other"
+    maximum: _Positive | None = None
+    padding: int | None = None
+
+
+class InputPipelineTable(Table, frozen=True, kw_only=True):
+    """``[model.pipeline.inputs.NAME]``: how the input is made of what the application holds, in this order."""
+
+    kind: Literal["tensor", "image", "audio", "text"] = "tensor"
+    tokeniser: TokeniserTable | None = None
+    sample_rate: _Positive | None = None
+    colour: Literal["", "rgb", "bgr", "gray"] = ""
+    colour_space: Literal["", "srgb", "linear"] = ""
+    resize: ResizeTable | None = None
+    dtype: DType | None = None
+    """Of the raw values. Default: the model's."""
+    layout: Layout = ""
+    """Of the raw values. Default: the model's."""
+    scale: _Numbers = ()
+    """A number or a fraction such as ``"1/255"``, or one for each channel."""
+    mean: _Numbers = ()
+    std: _Numbers = ()
+
+
+class OutputPipelineTable(Table, frozen=True, kw_only=True):
+    """``[model.pipeline.outputs.NAME]``: what becomes of the output, in this order."""
+
+    activation: Literal["", "softmax", "sigmoid"] = ""
+    axis: int = -1
+    select: Literal["", "argmax", "top", "threshold"] = ""
+    top: _Positive | None = None
+    threshold: float | None = None
+    labels: str | tuple[str, ...] = ()
+    """The names of the classes, or a file with them: one a line, or a JSON list."""
+
+
+class PipelineTable(Table, frozen=True, kw_only=True):
+    """``[model.pipeline]``: what the application does around the model."""
+
+    fuse: bool = False
+    """Whether scale, mean, std, layout and the cast from the raw dtype become part of the shipped model."""
+    inputs: dict[str, InputPipelineTable] = {}
+    outputs: dict[str, OutputPipelineTable] = {}
+
+
 class ModelTable(Table, frozen=True, kw_only=True):
     """``[model]``: which model."""
 
@@ -53,7 +139,7 @@ class ModelTable(Table, frozen=True, kw_only=True):
     """What the source's digest must be."""
     size_limit: str | int = "10 GB"
     """The most bytes that are fetched from a registry."""
-    framework: Literal["", "onnx", "sklearn"] = ""
+    framework: str = ""
     """Default: found out from the content."""
     trusted: bool = False
     """Whether a file that runs code when it is read (pickle, joblib) may be read."""
@@ -63,6 +149,9 @@ class ModelTable(Table, frozen=True, kw_only=True):
     """MLflow's. Default: ``MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db`` in this folder."""
     licence: str = ""
     task: TaskTable | None = None
+    inputs: dict[str, InputTable] = {}
+    """What is known of single inputs beside what the model says."""
+    pipeline: PipelineTable = PipelineTable()
 
 
 class DataTable(Table, frozen=True, kw_only=True):
@@ -117,6 +206,31 @@ class Document(Table, frozen=True, kw_only=True):
     signing: SigningTable = SigningTable()
 
 
+def read_inputs(written: Sequence[str]) -> dict[str, InputTable]:
+    """``[model.inputs]`` from ``NAME.FIELD=VALUE``, as the command line has it; VALUE is one of TOML.
+
+    Raises:
+        ConfigError: one is written in another way, or no such field.
+    """
+    tables: dict[str, dict[str, object]] = {}
+    for entry in written:
+        place, equals, value = entry.partition("=")
+        name, dot, field = place.strip().rpartition(".")
+        if not equals or not dot or not name:
+            raise ConfigError(
+                "usage",
+                f"--input '{entry}' can't be read: expected NAME.FIELD=VALUE",
+                hint="such as --input sr.value=16000, or --input 'x.shape=[1, 3, 320, 320]'",
+            )
+        try:
+            tables.setdefault(name, {})[field] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(
+                "usage", f"--input '{entry}' can't be read: '{value}' is no value of TOML: {error}"
+            ) from error
+    return {name: convert_table(table, InputTable, f"model.inputs.{name}") for name, table in tables.items()}
+
+
 def convert_table(table: Mapping[str, object], kind: type[_Struct], path: str) -> _Struct:
     """The table as a struct; `path` is where it stands, such as ``targets.cloud``.
 
@@ -126,7 +240,33 @@ def convert_table(table: Mapping[str, object], kind: type[_Struct], path: str) -
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise _field_error(str(error), kind, path) from error
+        raise _field_error(_with_keys(str(error), table, kind), kind, path) from error
+
+
+def _with_keys(message: str, table: Mapping[str, object], kind: type[msgspec.Struct]) -> str:
+    """The error with the name of the table that is meant, where msgspec says ``inputs[...]``."""
+    place = message.partition("at `$")[2]
+    while "[...]" in place:
+        before = place.partition("[...]")[0].removeprefix(".")
+        inner: object = table
+        for part in before.split("."):
+            inner = inner.get(part, {}) if isinstance(inner, dict) else {}
+        struct = _struct_at(kind, f"{before}.*")
+        named = inner if isinstance(inner, dict) and isinstance(struct, msgspec.inspect.StructType) else {}
+        wrong = next((key for key, value in named.items() if not _converts(value, struct)), None)
+        if wrong is None:
+            break
+        message = message.replace(f"{before}[...]", f"{before}.{wrong}", 1)
+        place = message.partition("at `$")[2]
+    return message
+
+
+def _converts(value: object, kind: msgspec.inspect.Type) -> bool:
+    try:
+        msgspec.convert(value, kind.cls if isinstance(kind, msgspec.inspect.StructType) else object)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _field_error(message: str, kind: type[msgspec.Struct], path: str) -> ConfigError:
@@ -173,9 +313,13 @@ def _fields_at(kind: type[msgspec.Struct], place: str) -> list[str]:
 def _struct_at(kind: type[msgspec.Struct], place: str) -> msgspec.inspect.Type:
     info = msgspec.inspect.type_info(kind)
     for part in filter(None, place.split(".")):
+        if isinstance(info, msgspec.inspect.DictType):
+            info = info.value_type
+            continue
         inner = next((field.type for field in _struct_fields(info) if field.encode_name == part), info)
         choices = inner.types if isinstance(inner, msgspec.inspect.UnionType) else (inner,)
-        info = next((choice for choice in choices if isinstance(choice, msgspec.inspect.StructType)), info)
+        tables = (msgspec.inspect.StructType, msgspec.inspect.DictType)
+        info = next((choice for choice in choices if isinstance(choice, tables)), info)
     return info
 
 

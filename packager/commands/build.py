@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packager.commands.options import Folder, Form, Model, Targets, open_project
+from packager.commands.options import Folder, Form, Inputs, Model, Targets, open_project
 from packager.console import Output, console
 from packager.errors import ConfigError, ExitCode, SignatureError
 
@@ -33,6 +33,7 @@ def pack(  # noqa: PLR0913 - each parameter is an option of the command line
     *,
     target: Targets = None,
     model: Model = None,
+    inputs: Inputs = None,
     folder: Folder = Path(),
     output: Form = Output.TEXT,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be built, and build nothing.")] = False,
@@ -58,7 +59,7 @@ def pack(  # noqa: PLR0913 - each parameter is an option of the command line
         _refuse_stray_options(context)
         return ExitCode.OK
     names = list(dict.fromkeys(target or ()))
-    project = open_project(folder, model, names)
+    project = open_project(folder, model, names, inputs)
     if dry_run:
         from packager.commands.plan import show_plan
 

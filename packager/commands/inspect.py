@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from manifests.bundle import Bundle
     from manifests.manifest import FeatureBaseline, Manifest, TensorSection
+    from manifests.pipeline import InputPipeline, OutputPipeline
     from packager.quantities import Unit
 
 _SHOWN = 6
@@ -85,10 +86,36 @@ def _model(manifest: Manifest) -> Iterable[tuple[str, str]]:
         yield "input", _tensor(tensor)
     for tensor in manifest.signature.outputs:
         yield "output", _tensor(tensor)
-    for step in manifest.pipeline.preprocess:
-        yield "before", step.operation
-    for step in manifest.pipeline.postprocess:
-        yield "after", step.operation
+    for before in manifest.pipeline.inputs:
+        yield "before", f"{before.input}: {', '.join(_preparation(before))}"
+    for after in manifest.pipeline.outputs:
+        yield "after", f"{after.output}: {', '.join(_selection(after))}"
+
+
+def _preparation(step: InputPipeline) -> Iterable[str]:
+    yield " ".join(filter(None, (step.dtype or "", step.layout, step.colour_space, step.colour, step.kind)))
+    if step.tokeniser:
+        yield f"tokenised by {step.tokeniser.file}"
+    if step.sample_rate:
+        yield f"{step.sample_rate} Hz"
+    if step.resize:
+        height, width = step.resize.size
+        yield f"resized to {height} x {width} ({step.resize.mode}, {step.resize.fit})"
+    for name, factors in (("times", step.scale), ("minus", step.mean), ("divided by", step.std)):
+        if factors:
+            yield f"{name} {' '.join(f'{factor:.4g}' for factor in factors)}"
+    if step.fused:
+        yield f"in the model: {' '.join(step.fused)}"
+
+
+def _selection(step: OutputPipeline) -> Iterable[str]:
+    if step.activation:
+        yield step.activation
+    if step.select:
+        value = step.top if step.select == "top" else step.threshold
+        yield step.select if value is None else f"{step.select} {value:g}"
+    if step.labels or step.labels_file:
+        yield f"labels: {step.labels_file or _some(step.labels)}"
 
 
 def _runtime(manifest: Manifest) -> Iterable[tuple[str, str]]:

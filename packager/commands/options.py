@@ -52,8 +52,20 @@ Model: TypeAlias = Annotated[
     typer.Option("--model", "-m", metavar="PATH", help="First look at a model, without pack.toml."),
 ]
 
+Inputs: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        "-i",
+        metavar="NAME.FIELD=VALUE",
+        help="With --model, a field of [model.inputs], such as sr.value=16000; repeatable.",
+    ),
+]
 
-def open_project(folder: Path, model: Path | None, targets: Sequence[str]) -> Project:
+
+def open_project(
+    folder: Path, model: Path | None, targets: Sequence[str], inputs: Sequence[str] | None = None
+) -> Project:
     """The project in `folder`, or one made up for `model`.
 
     Raises:
@@ -65,7 +77,11 @@ def open_project(folder: Path, model: Path | None, targets: Sequence[str]) -> Pr
     from terminal.usage import suggest
 
     if model is not None:
-        return project_for_model(model, targets, folder=folder)
+        return project_for_model(model, targets, inputs=inputs or (), folder=folder)
+    if inputs:
+        raise ConfigError(
+            "usage", "--input goes with --model alone", hint="write it into pack.toml, as a table [model.inputs.NAME]"
+        )
     project = load_project(folder)
     for name in targets:
         if name not in project.targets:

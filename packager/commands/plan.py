@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packager.commands.options import Folder, Form, Model, Targets, open_project
+from packager.commands.options import Folder, Form, Inputs, Model, Targets, open_project
 from packager.console import Output, console
 from packager.errors import ExitCode
 from terminal.tables import table
@@ -17,10 +17,17 @@ if TYPE_CHECKING:
     from packager.config import Project
 
 
-def plan(*, target: Targets = None, model: Model = None, folder: Folder = Path(), output: Form = Output.TEXT) -> int:
+def plan(
+    *,
+    target: Targets = None,
+    model: Model = None,
+    inputs: Inputs = None,
+    folder: Folder = Path(),
+    output: Form = Output.TEXT,
+) -> int:
     """Say what would be built."""
     names = list(dict.fromkeys(target or ()))
-    return show_plan(open_project(folder, model, names), names, output)
+    return show_plan(open_project(folder, model, names, inputs), names, output)
 
 
 def show_plan(project: Project, names: Sequence[str], output: Output) -> int:

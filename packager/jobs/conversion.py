@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +22,7 @@ from packager.measures.running import Shipped, SourceModel, call_size, run_all
 from packager.measures.scores import Scores, score
 from packager.registry import Registration, open_target
 from packager.samples import DataFiles, Samples, generate_samples, read_samples
-from packager.signatures import model_signature
+from packager.signatures import declaration_of, declare, model_signature
 from targets._target import Artifact
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, object]
     task: TaskSection
     names: tuple[str, ...]
+    files: tuple[FileSection, ...] = ()
+    """Of the pipeline, beside the model."""
     data: DataFiles
     turns: str
     """The file by which the workers of this machine take turns."""
@@ -93,6 +96,7 @@ def _run(order: Order, out: Path, turns: Turns) -> Conversion:
     prepared.unlink()
     _check_files(artifact, folder)
     runner = Shipped(target.runner(artifact, folder), artifact.signature)
+    artifact = _accompanied(artifact, order.files, source.parent, folder)
     try:
         return _measured(order, _Made(artifact, passes, folder), data, runner, turns)
     finally:
@@ -131,7 +135,10 @@ def _prepared(source: Path, target: Target, options: msgspec.Struct, out: Path) 
     import onnx
 
     form = Form(needs=target.needs(options), free_dimensions=target.free_dimensions(options))
-    model, passes = prepare(onnx.load(source), form)
+    loaded = onnx.load(source)
+    declaration = declaration_of(loaded)
+    model, passes = prepare(loaded, form)
+    declare(model, declaration)
     findings = target.unsupported(model, options)
     if findings:
         raise _unsupported(target.name, findings)
@@ -159,6 +166,20 @@ def _check_files(artifact: Artifact, folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.relative_to(folder).as_posix() not in listed:
             raise ConversionError("convert.files", f"the target wrote a file that it does not list: '{path.name}'")
+
+
+def _accompanied(artifact: Artifact, files: tuple[FileSection, ...], source: Path, folder: Path) -> Artifact:
+    """The artifact with the pipeline's files, which every device stores too."""
+    for entry in files:
+        place = folder / entry.path
+        if place.exists():
+            raise ConversionError("convert.files", f"the target wrote a file that the pipeline has: '{entry.path}'")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / entry.path, place)
+        check_file(place, entry.digest)
+    size = artifact.resources.disk_bytes + sum(entry.size for entry in files)
+    resources = msgspec.structs.replace(artifact.resources, disk_bytes=size)
+    return msgspec.structs.replace(artifact, files=(*artifact.files, *files), resources=resources)
 
 
 def _measured(order: Order, made: _Made, data: _Data, runner: Shipped, turns: Turns) -> Conversion:

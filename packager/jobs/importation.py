@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from manifests.manifest import TaskSection
+from manifests.digests import check_file
+from manifests.manifest import FileSection, TaskSection
+from manifests.pipeline import Declaration
+from packager.declarations import Declared
 from packager.errors import ConversionError
 from packager.importers._importer import Options
 from packager.importers.detection import open_importer
+from packager.intake import FUSED_TOLERANCE, Taken
 from packager.measures.parity import compare_outputs
 from packager.measures.running import SourceModel, call_size, run_all
+from packager.pipeline import complete_labels
 from packager.samples import DataFiles, generate_samples, read_samples
 from packager.signatures import model_signature
 from packager.tasks import complete_task
 
 if TYPE_CHECKING:
     from manifests.manifest import SignatureSection
-    from packager.importers._importer import Imported
     from packager.samples import Samples
 
 MODEL = "model.onnx"
@@ -36,6 +41,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     task: TaskSection
     """What ``pack.toml`` says of the task; unknown: the importer's word counts."""
     data: DataFiles
+    declared: Declared = Declared()
 
 
 class Importation(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +55,10 @@ class Importation(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Literal["data", "generated"]
     worst_difference: float | None
     """Largest difference to the framework's own predictions, relative to the largest of them; None: it is ONNX."""
+    declaration: Declaration = Declaration()
+    """What is known of the model beside its graph; the model's metadata has it too."""
+    files: tuple[FileSection, ...] = ()
+    """Of the pipeline; they stand beside the model."""
     notes: tuple[str, ...] = ()
     """What the user should know, such as which output was taken for the scores."""
 
@@ -67,19 +77,23 @@ def run(order: Order, out: Path) -> Importation:
     """
     importer = open_importer(order.framework)
     imported = importer.read_model(Path(order.path), Options(trusted=order.trusted))
-    signature = model_signature(imported.model)
+    taken = Taken(imported, order.declared)
+    signature = model_signature(taken.model)
     if not signature.inputs or not signature.outputs:
         raise ConversionError("import.signature", "the model has no input or no output")
     task, notes = complete_task(order.task, imported.task, signature)
+    task = complete_labels(task, taken.declaration.pipeline, order.declared)
     target = out / MODEL
-    target.write_bytes(imported.model.SerializeToString(deterministic=True))
+    target.write_bytes(taken.model.SerializeToString(deterministic=True))
     samples = _samples(order.data, signature, imported.names).head(_MOST_SAMPLES)
-    worst = _compare(imported, target, samples, signature)
-    if worst is not None and worst > importer.TOLERANCE:
+    worst = _compare(taken, target, samples, signature)
+    tolerance = max(importer.TOLERANCE, FUSED_TOLERANCE if taken.fused else 0.0)
+    if worst is not None and worst > tolerance:
+        fused = " after the declared preprocessing" if taken.fused else ""
         raise ConversionError(
             "import.difference",
-            f"the imported model does not predict what {order.framework} does: "
-            f"expected a difference of at most {importer.TOLERANCE:g}, got {worst:g}",
+            f"the imported model does not predict what {order.framework} does{fused}: "
+            f"expected a difference of at most {tolerance:g}, got {worst:g}",
         )
     return Importation(
         framework=order.framework,
@@ -89,7 +103,32 @@ def run(order: Order, out: Path) -> Importation:
         samples=len(samples),
         inputs=samples.origin,
         worst_difference=worst,
+        declaration=taken.declaration,
+        files=_attach(order.declared, out),
     )
+
+
+def _attach(declared: Declared, out: Path) -> tuple[FileSection, ...]:
+    """Copy the pipeline's files below `out`; what was digested must be what is copied."""
+    files = []
+    for entry in declared.files:
+        place = out / entry.place
+        place.parent.mkdir(exist_ok=True)
+        shutil.copyfile(entry.path, place)
+        check_file(place, entry.digest)
+        media_type = "application/octet-stream"
+        if entry.role == "labels":
+            media_type = "application/json" if entry.place.endswith(".json") else "text/plain"
+        files.append(
+            FileSection(
+                path=entry.place,
+                role=entry.role,
+                digest=entry.digest,
+                size=place.stat().st_size,
+                media_type=media_type,
+            )
+        )
+    return tuple(files)
 
 
 def _samples(data: DataFiles, signature: SignatureSection, names: tuple[str, ...]) -> Samples:
@@ -97,9 +136,9 @@ def _samples(data: DataFiles, signature: SignatureSection, names: tuple[str, ...
     return read_samples(file, data, signature, names=names) if file else generate_samples(signature)
 
 
-def _compare(imported: Imported, path: Path, samples: Samples, signature: SignatureSection) -> float | None:
+def _compare(taken: Taken, path: Path, samples: Samples, signature: SignatureSection) -> float | None:
     ours = run_all(SourceModel(path), samples.inputs, call_size(signature))
-    if imported.predict is None:
+    theirs = taken.expected(samples.inputs, path.parent)
+    if theirs is None:
         return None
-    theirs = imported.predict(samples.inputs)
     return max(entry.max_relative for entry in compare_outputs(theirs, ours))

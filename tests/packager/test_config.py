@@ -59,7 +59,22 @@ def test_a_project_has_its_targets_with_options_and_limits(tmp_path: Path) -> No
         (BASE, "'targets' is missing", ""),
         (BASE + "[targets]\n", "'targets' is empty", "[targets.cloud]"),
         (BASE + "version = 'A B'\n[targets.cloud]\n", "'model.version' is not a name", ""),
-        (BASE + "framework = 'keras'\n[targets.cloud]\n", "'model.framework' is not valid", "one of onnx, sklearn"),
+        (BASE + "framework = 'caffe'\n[targets.cloud]\n", "'model.framework': expected one of", ""),
+        (
+            BASE + "[model.inputs.x]\nshap = 1\n[model.inputs.a]\n[targets.cloud]\n",
+            "unknown field 'model.inputs.x.shap'",
+            "'shape'",
+        ),
+        (
+            BASE + "[model.pipeline.inputs.x]\nkind = 'picture'\n[targets.cloud]\n",
+            "'model.pipeline.inputs.x.kind' is not valid",
+            "audio, image, tensor, text",
+        ),
+        (
+            BASE + "[model.inputs.x]\nshape = [0]\n[targets.cloud]\n",
+            "'model.inputs.x.shape[0]' is not valid",
+            "",
+        ),
         (BASE + "digest = 'sha256:1'\n[targets.cloud]\n", "'model.digest' is not valid", "64 hexadecimal digits"),
         ("[model]\nname = 'A B'\nsource = 'm'\n[targets.cloud]\n", "'model.name' is not valid", "lower-case letters"),
         ("[model]\nname = 'a'\nsource = ''\n[targets.cloud]\n", "'model.source' is not valid", ""),
