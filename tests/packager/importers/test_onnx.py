@@ -48,7 +48,7 @@ def test_an_onnx_file_is_known_by_its_content(tmp_path: Path, name: str) -> None
 @pytest.mark.parametrize("content", [b"", b"\x08", b"not a model at all", b"PK\x05\x06" + b"\0" * 18])
 def test_what_no_importer_knows_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.onnx").write_bytes(content)
-    with pytest.raises(ConversionError, match="is of no framework that can be imported: expected one of onnx, sklearn"):
+    with pytest.raises(ConversionError, match="is of no framework that can be imported: expected one of catboost, "):
         detect_framework(tmp_path / "model.onnx")
 
 
@@ -56,7 +56,7 @@ def test_a_framework_that_is_asked_for_must_fit(tmp_path: Path) -> None:
     onnx.save(model(), tmp_path / "model.onnx")
     with pytest.raises(ConfigError, match="is not a model of sklearn"):
         detect_framework(tmp_path / "model.onnx", wanted="sklearn")
-    with pytest.raises(ConfigError, match="expected one of onnx, sklearn, got 'keras'"):
+    with pytest.raises(ConfigError, match=r"expected one of .*sklearn.*, got 'keras'"):
         detect_framework(tmp_path / "model.onnx", wanted="keras")
 
 
