@@ -67,9 +67,9 @@ class _CoreML:
 
     def runner(self, artifact: Artifact, folder: Path) -> Runner:
         """The shipped package, evaluated operation by operation on this host."""
-        from targets.coreml.evaluator.runner import EvaluatorRunner
+        from targets.coreml._shipped import ShippedPackage
 
-        return EvaluatorRunner((folder / artifact.runtime.entry).parent, artifact.signature)
+        return ShippedPackage((folder / artifact.runtime.entry).parent, artifact.signature)
 
 
 target = _CoreML()
