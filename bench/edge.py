@@ -100,7 +100,7 @@ def measured(model: RealModel) -> dict[str, object]:
             "megabytes": shipped.stat().st_size / 1e6,
             "source_megabytes": path.stat().st_size / 1e6,
             "conversion_cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-            **_operations(shipped),
+            **operations(shipped),
         }
         calls = [inputs(bound, model, seed) for seed in range(CALLS)]
         return row | _compared(path, shipped, calls, model)
@@ -153,13 +153,13 @@ def inputs(model: onnx.ModelProto, real: RealModel, seed: int) -> Tensors:
                 dtype
             )
         elif real.kind == "picture":
-            given[entry.name] = _picture(shape, seed).astype(dtype)
+            given[entry.name] = patches(shape, seed).astype(dtype)
         else:
             given[entry.name] = random.standard_normal(shape).astype(dtype)
     return given
 
 
-def _picture(shape: list[int], seed: int) -> NDArray[np.floating]:
+def patches(shape: list[int], seed: int) -> NDArray[np.floating]:
     """Large and small patches of grey and colour, [1, 3, height, width], from 0 to 1."""
     random = np.random.default_rng(seed)
     height, width = shape[2:]
@@ -170,7 +170,8 @@ def _picture(shape: list[int], seed: int) -> NDArray[np.floating]:
     return np.asarray(total[None] / 3)
 
 
-def _operations(shipped: Path) -> dict[str, object]:
+def operations(shipped: Path) -> dict[str, object]:
+    """How many operations a file holds, and how many of them are transposes."""
     from ai_edge_litert import schema_py_generated as schema
 
     file = schema.ModelT.InitFromPackedBuf(shipped.read_bytes())

@@ -83,7 +83,7 @@ def test_what_is_joined_step_by_step_is_joined_at_once(codes: Callable[..., list
         helper.make_node("Concat", ["ab", "c"], ["abc"], axis=1),
         helper.make_node("Concat", ["a", "abc"], ["y"], axis=1),
     ]
-    assert codes(nodes, dict.fromkeys("abc", [2, 3]), {"y": [2, 12]}, {}) == ["CONCATENATION"]
+    assert codes(nodes, {name: [2, 3] for name in "abc"}, {"y": [2, 12]}, {}) == ["CONCATENATION"]
 
 
 def test_a_joined_value_that_is_read_twice_stays(codes: Callable[..., list[str]]) -> None:
@@ -92,5 +92,5 @@ def test_a_joined_value_that_is_read_twice_stays(codes: Callable[..., list[str]]
         helper.make_node("Concat", ["ab", "c"], ["y"], axis=1),
         helper.make_node("Tanh", ["ab"], ["z"]),
     ]
-    made = codes(nodes, dict.fromkeys("abc", [2, 3]), {"y": [2, 9], "z": [2, 6]}, {})
+    made = codes(nodes, {name: [2, 3] for name in "abc"}, {"y": [2, 9], "z": [2, 6]}, {})
     assert made.count("CONCATENATION") == 2
