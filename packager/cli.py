@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager.commands import build, init, inspect, keys, plan, pull, push, schema, targets, toolchain, verify
+from packager.commands import build, explain, init, inspect, keys, plan, pull, push, schema, targets, toolchain, verify
 from packager.console import console
 from packager.errors import ExitCode, PackError
 from terminal.program import Program, open_app, run
@@ -27,6 +27,7 @@ def make_app() -> typer.Typer:
     app.callback(invoke_without_command=True, subcommand_metavar="[COMMAND]", epilog=_EPILOG)(build.pack)
     app.command("init")(init.init)
     app.command("plan")(plan.plan)
+    app.command("explain")(explain.explain)
     app.command("inspect")(inspect.inspect)
     app.command("verify")(verify.verify)
     app.command("push")(push.push)

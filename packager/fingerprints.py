@@ -28,6 +28,7 @@ _CODE = (
     "packager/measures",
     "packager/oci",
     "packager/pipeline.py",
+    "packager/preparation.py",
     "packager/samples.py",
     "packager/signatures.py",
     "packager/sources",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-Kind: TypeAlias = Literal["fetch", "importation", "conversion"]
+Kind: TypeAlias = Literal["fetch", "importation", "conversion", "explanation"]
 """The modules of `packager.jobs`."""
 
 _Result = TypeVar("_Result", bound=msgspec.Struct)

@@ -11,8 +11,6 @@ import msgspec
 from manifests.digests import check_file
 from manifests.manifest import BaselineSection, FileSection, GoldenSection, ParitySection, TaskSection
 from packager.errors import ConversionError
-from packager.hub.form import Form
-from packager.hub.pipeline import prepare
 from packager.measures.baseline import describe_training
 from packager.measures.golden import write_golden
 from packager.measures.latency import Latency, measure_latency
@@ -20,9 +18,10 @@ from packager.measures.parity import compare_outputs
 from packager.measures.quiet import Turns
 from packager.measures.running import Shipped, SourceModel, call_size, run_all
 from packager.measures.scores import Scores, score
+from packager.preparation import prepare_for
 from packager.registry import Registration, open_target
 from packager.samples import DataFiles, Samples, generate_samples, read_samples
-from packager.signatures import declaration_of, declare, model_signature
+from packager.signatures import model_signature
 from targets._target import Artifact
 
 if TYPE_CHECKING:
@@ -134,11 +133,7 @@ def _prepared(source: Path, target: Target, options: msgspec.Struct, out: Path) 
     """A private copy of the model in the target's normal form: some converters rewrite their input."""
     import onnx
 
-    form = Form(needs=target.needs(options), free_dimensions=target.free_dimensions(options))
-    loaded = onnx.load(source)
-    declaration = declaration_of(loaded)
-    model, passes = prepare(loaded, form)
-    declare(model, declaration)
+    model, passes = prepare_for(onnx.load(source), target, options)
     findings = target.unsupported(model, options)
     if findings:
         raise _unsupported(target.name, findings)

@@ -14,6 +14,7 @@ from manifests.pipeline import Declaration
 from packager.declarations import Declared
 from packager.errors import ConversionError
 from packager.importers._importer import Options
+from packager.importers._operators import unknown_operators
 from packager.importers.detection import open_importer
 from packager.intake import FUSED_TOLERANCE, Taken
 from packager.measures.parity import compare_outputs
@@ -24,10 +25,14 @@ from packager.signatures import model_signature
 from packager.tasks import complete_task
 
 if TYPE_CHECKING:
+    import onnx
+
     from manifests.manifest import SignatureSection
     from packager.samples import Samples
 
 MODEL = "model.onnx"
+_MOST_NODES = 20
+"""Nodes that an error lists; the rest is counted."""
 _MOST_SAMPLES = 1000
 """Enough to see a wrong operator; sklearn's own predictions of many trees are slow."""
 
@@ -38,10 +43,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     framework: str
     path: str
     trusted: bool
+    signature: str = ""
+    """Which of the model's signatures; empty: the default one."""
     task: TaskSection
     """What ``pack.toml`` says of the task; unknown: the importer's word counts."""
     data: DataFiles
     declared: Declared = Declared()
+    compared: bool = True
+    """Whether the model is run and compared; else it is only read."""
 
 
 class Importation(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +85,7 @@ def run(order: Order, out: Path) -> Importation:
         ConfigError: the task does not fit the model, or the data can't be used.
     """
     importer = open_importer(order.framework)
-    imported = importer.read_model(Path(order.path), Options(trusted=order.trusted))
+    imported = importer.read_model(Path(order.path), Options(trusted=order.trusted, signature=order.signature))
     taken = Taken(imported, order.declared)
     signature = model_signature(taken.model)
     if not signature.inputs or not signature.outputs:
@@ -85,6 +94,20 @@ def run(order: Order, out: Path) -> Importation:
     task = complete_labels(task, taken.declaration.pipeline, order.declared)
     target = out / MODEL
     target.write_bytes(taken.model.SerializeToString(deterministic=True))
+    read = Importation(
+        framework=order.framework,
+        task=task,
+        notes=notes,
+        names=imported.names,
+        samples=0,
+        inputs="generated",
+        worst_difference=None,
+        declaration=taken.declaration,
+        files=_attach(order.declared, out),
+    )
+    if not order.compared:
+        return read
+    _refuse_unknown(taken.model)
     samples = _samples(order.data, signature, imported.names).head(_MOST_SAMPLES)
     worst = _compare(taken, target, samples, signature)
     tolerance = max(importer.TOLERANCE, FUSED_TOLERANCE if taken.fused else 0.0)
@@ -95,16 +118,20 @@ def run(order: Order, out: Path) -> Importation:
             f"the imported model does not predict what {order.framework} does{fused}: "
             f"expected a difference of at most {tolerance:g}, got {worst:g}",
         )
-    return Importation(
-        framework=order.framework,
-        task=task,
-        notes=notes,
-        names=imported.names,
-        samples=len(samples),
-        inputs=samples.origin,
-        worst_difference=worst,
-        declaration=taken.declaration,
-        files=_attach(order.declared, out),
+    return msgspec.structs.replace(read, samples=len(samples), inputs=samples.origin, worst_difference=worst)
+
+
+def _refuse_unknown(model: onnx.ModelProto) -> None:
+    unknown = unknown_operators(model)
+    if not unknown:
+        return
+    named = [f"{entry.node} ({entry.operator}): {entry.reason}" for entry in unknown[:_MOST_NODES]]
+    if len(unknown) > _MOST_NODES:
+        named.append(f"and {len(unknown) - _MOST_NODES} more")
+    raise ConversionError(
+        "import.operator",
+        "the model has operators that can't be run:\n  " + "\n  ".join(named),
+        hint="export the model without custom operators",
     )
 
 
