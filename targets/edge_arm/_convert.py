@@ -19,7 +19,8 @@ from manifests.manifest import (
 )
 from targets._target import Artifact, TargetError
 from targets.edge_arm._lowering import lower
-from targets.edge_arm._quantization import CALIBRATED, calibration_samples, quantized
+from targets.edge_arm._quantization import Network, Plan, calibration_samples, quantized
+from targets.edge_arm._recipe import CALIBRATED
 from targets.edge_arm._registry import served
 from targets.edge_arm._signature import stored_signature
 from targets.edge_arm._source import read_source
@@ -70,10 +71,10 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
     if lowered.findings:
         raise _refusal(lowered.findings)
     samples = calibration_samples(lowered.graph, calibration) if options.quantize in CALIBRATED else []
-    data = quantized(lowered.graph, options.quantize, samples)
+    made = quantized(Network(lowered.graph, samples), Plan(options.quantize))
     path = out / _ENTRY
-    path.write_bytes(data)
-    signature = stored_signature(data, lowered.graph, options.quantize)
+    path.write_bytes(made.data)
+    signature = stored_signature(made.data, lowered.graph, options.quantize)
     _proven(path, signature)
     return _described(path, lowered, signature, options, len(samples))
 

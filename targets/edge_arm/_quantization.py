@@ -1,4 +1,4 @@
-"""Smaller weights and activations, by ai-edge-quantizer."""
+"""Smaller weights and activations, by ai-edge-quantizer; what LiteRT would not run is kept in float."""
 
 from __future__ import annotations
 
@@ -6,32 +6,35 @@ import contextlib
 import io
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from targets._target import TargetError
-from targets.edge_arm._file import SIGNATURE, serialized
+from targets.edge_arm._file import serialized
+from targets.edge_arm._observation import Observed, activations
+from targets.edge_arm._recipe import CALIBRATED, recipe
 
 if TYPE_CHECKING:
-    from ai_edge_quantizer.recipe_manager import RecipeManager
     from numpy.typing import NDArray
 
     from targets._target import Arrays
-    from targets.edge_arm import Quantize
-    from targets.edge_arm._graph import Graph, Operation
+    from targets.edge_arm._graph import Graph, Operation, Tensor
+    from targets.edge_arm._observation import Activations, Sample
+    from targets.edge_arm._recipe import Scheme
 
-CALIBRATED = frozenset({"int8", "int8-io", "int16x8"})
-"""The schemes that need to see data."""
 SAMPLE_LIMIT = 500
 """Most samples that calibration runs; ranges change little after the first hundreds."""
+_TRIED = 3
+"""Calibration samples that a file with int8 activations must run, beside zeros, before it is taken."""
+_REPAIRS = 12
+"""Most operations that are kept in float because LiteRT does not run them in integers."""
 
-_PRODUCTS = {"BATCH_MATMUL", "CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
-"""What is worth its int8 arithmetic."""
-_MOVES = {"CONCATENATION", "GATHER", "PAD", "RESHAPE", "SLICE", "STRIDED_SLICE", "TRANSPOSE"}
-"""What computes nothing, and so loses nothing in int8."""
-
-Sample = dict[str, "NDArray[np.generic]"]
+Ranges = dict[str, tuple[float, float]]
+"""The ends of what each tensor holds."""
 
 
 def calibration_samples(graph: Graph, calibration: Arrays | None) -> list[Sample]:
@@ -71,157 +74,195 @@ def _cut(
     return [array[start * batch : (start + 1) * batch] for start in range(count)]
 
 
-def quantized(graph: Graph, scheme: Quantize, samples: list[Sample]) -> bytes:
-    """The file under a scheme; its inputs and outputs keep their element types, but for ``int8-io``.
+@dataclass(frozen=True)
+class Network:
+    """A graph, its file in float, and the calls that it is calibrated with."""
+
+    graph: Graph
+    samples: list[Sample] = field(default_factory=list)
+
+    @cached_property
+    def data(self) -> bytes:
+        """The file in float."""
+        return serialized(self.graph)
+
+    @cached_property
+    def layers(self) -> dict[str, Operation]:
+        """The operations by the names of their results."""
+        _ = self.data  # gives the tensors their names
+        return {tensor.name: operation for operation in self.graph.operations for tensor in operation.outputs}
+
+    @cached_property
+    def reached(self) -> dict[str, Activations]:
+        """What every float tensor that is no constant reached on the samples."""
+        names = [*self.graph.inputs, *self.layers]
+        return activations(Observed(self.data, intermediate=True), names, self.samples)
+
+    @cached_property
+    def unseen(self) -> frozenset[str]:
+        """The results around tensors that LiteRT keeps no value of, and so without a range."""
+
+        def unknown(tensor: Tensor | None) -> bool:
+            is_computed = tensor is not None and tensor.data is None and tensor.dtype == np.float32
+            return tensor is not None and is_computed and tensor.name not in self.reached
+
+        return frozenset(
+            name
+            for name, operation in self.layers.items()
+            if any(unknown(tensor) for tensor in (*operation.inputs, *operation.outputs))
+        )
+
+    @cached_property
+    def extremes(self) -> Ranges:
+        """The smallest and the largest that every tensor reached.
+
+        The quantizer's own `calibrate` averages the samples' extremes, which cuts off what goes beyond the average.
+        """
+        return {name: (found.low, found.high) for name, found in self.reached.items()}
+
+
+class Plan(NamedTuple):
+    """How a network is quantized."""
+
+    scheme: Scheme
+    ranges: Ranges | None = None
+    """In place of what the tensors reached."""
+    kept: frozenset[str] = frozenset()
+    """Results that are computed in float."""
+    lighter: frozenset[str] = frozenset()
+    """Results that are computed from float activations and int8 weights."""
+
+
+class Quantized(NamedTuple):
+    """A file that LiteRT was seen to run, and the plan that led to it."""
+
+    data: bytes
+    plan: Plan
+
+
+def quantized(network: Network, plan: Plan) -> Quantized:
+    """The file of a plan; operations that LiteRT does not run in integers are added to those kept in float.
+
+    Its inputs and outputs keep their element types, but for ``int8-io``.
 
     Raises:
-        TargetError: the quantizer gives up.
+        TargetError: the quantizer gives up, or LiteRT does not run what it makes.
     """
-    data = serialized(graph)
-    if scheme == "none":
-        return data
-    if scheme in CALIBRATED and any(operation.code == "WHILE" for operation in graph.operations):
-        raise TargetError(
-            "edge-arm.quantize",
-            "the model has a loop that stays a loop, and what it computes inside can't be calibrated",
-            hint='take quantize = "dynamic-int8", or shorter sequences',
-        )
+    if plan.scheme == "none":
+        return Quantized(network.data, plan)
+    if plan.scheme in CALIBRATED:
+        plan = plan._replace(kept=plan.kept | network.unseen)
+    for _ in range(_REPAIRS):
+        data = _attempt(network, plan)
+        why = _refusal(data, network, 0 if plan.scheme == "int16x8" else _TRIED)  # its kernels are some 30 times slower
+        if not why:
+            left = _left_in_float(data, network) if plan.scheme == "int8-io" else []
+            if not left:
+                return Quantized(data, plan)
+            network, plan = _bridged(network, plan, left)
+            continue
+        blamed = _blamed(data, why, network) - plan.kept
+        if not blamed:
+            break
+        plan = plan._replace(kept=plan.kept | blamed)
+    raise TargetError(
+        "edge-arm.load",
+        f"LiteRT does not run what was made: {why}",
+        hint="try another value of targets.edge-arm.quantize, and report the model",
+    )
+
+
+def _attempt(network: Network, plan: Plan) -> bytes:
     from ai_edge_quantizer import quantizer
 
-    recipe = _recipe(scheme, graph)
-    # Progress bars, and a warning that calibration keeps intermediate tensors, which is what it is for.
+    data = network.data
+    steps = recipe(plan.scheme, network.graph, kept=plan.kept, lighter=plan.lighter)
+    known = _statistics(network, plan.ranges) if plan.scheme in CALIBRATED else None
     with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):
-        work = quantizer.Quantizer(bytearray(data), recipe)
+        work = quantizer.Quantizer(bytearray(data), steps)
         try:
-            ranges = _ranges(data, recipe, samples) if work.need_calibration else None
-            result = work.quantize(ranges, enable_progress_report=False)
-        except (RuntimeError, ValueError) as error:
+            result = work.quantize(known, enable_progress_bar=False, enable_progress_report=False)
+        except (KeyError, RuntimeError, ValueError) as error:
             raise TargetError("edge-arm.quantize", f"the quantizer refuses the model: {error}") from error
     return bytes(result.quantized_model)
 
 
-def border(graph: Graph) -> list[str]:
-    """Names of the results that int8 would spoil for no gain: computed before the first product, or after the last.
+def _left_in_float(data: bytes, network: Network) -> list[str]:
+    """The outputs that the quantizer did not make int8, since what computes them stays in float.
 
-    Before it, one input may hold features of very different ranges, that the model itself scales; a single int8 range
-    over all of them loses the small ones. After it come a softmax or the like, whose result goes out as float anyway.
+    Those that an earlier call has put a move behind are not named again.
     """
-    if not any(operation.code in _PRODUCTS for operation in graph.operations):
-        return []
-    computed: set[int] = set()
-    head: list[Operation] = []
-    tail: list[Operation] = []
-    for operation in graph.operations:
-        reads = {id(tensor) for tensor in operation.inputs}
-        if operation.code in _PRODUCTS or reads & computed:
-            computed.update(id(tensor) for tensor in operation.outputs)
-        else:
-            head.append(operation)
-    needed: set[int] = set()
-    for operation in reversed(graph.operations):
-        if operation.code in _PRODUCTS or any(id(tensor) in needed for tensor in operation.outputs):
-            needed.update(id(tensor) for tensor in operation.inputs)
-        else:
-            tail.insert(0, operation)
-    return [*_computing(head[::-1], forward=False), *_computing(tail, forward=True)]
-
-
-def _computing(operations: list[Operation], *, forward: bool) -> list[str]:
-    """Results of the operations that compute, and of the moves between them and the model's inputs or outputs."""
-    touched: set[int] = set()
-    names: list[str] = []
-    for operation in operations:
-        near, far = (operation.inputs, operation.outputs) if forward else (operation.outputs, operation.inputs)
-        if operation.code not in _MOVES or any(id(tensor) in touched for tensor in near):
-            touched.update(id(tensor) for tensor in far)
-            names.extend(tensor.name for tensor in operation.outputs)
-    return names
-
-
-def _ranges(data: bytes, recipe: list[dict[str, Any]], samples: list[Sample]) -> dict[str, Any]:
-    """The smallest and the largest that every tensor reached, over all samples.
-
-    The quantizer's own `calibrate` averages the samples' extremes, which cuts off what goes beyond the average.
-    """
-    from ai_edge_quantizer import calibrator, recipe_manager
-    from ai_edge_quantizer.utils import qsv_utils
-
-    manager = recipe_manager.RecipeManager()
-    manager.load_quantization_recipe(recipe)
-    work = calibrator.Calibrator(data, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-    work.calibrate({SIGNATURE: samples}, manager)
-    found: dict[str, Any] = work.get_model_qsvs()
-    return found
-
-
-def _recipe(scheme: Quantize, graph: Graph) -> list[dict[str, Any]]:
-    from ai_edge_quantizer import recipe, recipe_manager
-
-    manager = recipe_manager.RecipeManager()
-    if scheme == "float16":
-        _add_float16(manager)
-    elif scheme in CALIBRATED:
-        wide = scheme == "int16x8"
-        manager.load_quantization_recipe(recipe.static_wi8_ai16() if wide else recipe.static_wi8_ai8())
-        # What a branch or a loop computes inside is not calibrated.
-        _leave(manager, r"^graph_\d+/")
-        if scheme != "int8-io":
-            # The whole model but its border: an application's floats go in and come out.
-            _leave(manager, ".*", "INPUT", "OUTPUT")
-            _leave_results(manager, border(graph))
-        if wide:
-            # LiteRT allocates no SUB in int16 whose operands have a larger scale than its result.
-            _leave(manager, ".*", "SUB")
-    else:
-        weights_only = scheme == "int4-weights"
-        manager.load_quantization_recipe(recipe.weight_only_wi4_afp32() if weights_only else recipe.dynamic_wi8_afp32())
-        _leave_results(manager, constant_products(graph))
-    found: list[dict[str, Any]] = manager.get_quantization_recipe()
-    return found
-
-
-def constant_products(graph: Graph) -> list[str]:
-    """Names of the products of a constant with weights, such as a recurrence's first step from a state of zeros.
-
-    The quantizer takes the constant for weights too, and LiteRT allocates no product of two quantized constants whose
-    result is float.
-    """
+    main = schema.ModelT.InitFromPackedBuf(data).subgraphs[0]
+    stored = {tensor.name.decode(): tensor.type for tensor in main.tensors}
     return [
-        tensor.name
-        for operation in graph.operations
-        if operation.code in _PRODUCTS and operation.inputs[0] is not None and operation.inputs[0].data is not None
-        for tensor in operation.outputs
+        name
+        for name, tensor in network.graph.outputs.items()
+        if stored[name] == schema.TensorType.FLOAT32 and not _is_bridge(tensor)
     ]
 
 
-def _leave_results(manager: RecipeManager, names: list[str]) -> None:
-    """Keep what computes these tensors in float."""
-    if names:
-        _leave(manager, "^(?:" + "|".join(re.escape(name) for name in names) + ");")
-
-
-def _leave(manager: RecipeManager, regex: str, *operations: str) -> None:
-    from ai_edge_quantizer import qtyping
-    from ai_edge_quantizer.algorithm_manager import AlgorithmName
-
-    for name in operations or ("ALL_SUPPORTED",):
-        manager.add_quantization_config(
-            regex=regex, operation_name=qtyping.TFLOperationName[name], algorithm_key=AlgorithmName.NO_QUANTIZE
-        )
-
-
-def _add_float16(manager: RecipeManager) -> None:
-    from ai_edge_quantizer import qtyping
-    from ai_edge_quantizer.algorithm_manager import AlgorithmName
-
-    weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
-    manager.add_quantization_config(
-        regex=".*",
-        operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
-        op_config=qtyping.OpQuantizationConfig(
-            weight_tensor_config=weights,
-            compute_precision=qtyping.ComputePrecision.FLOAT,
-            explicit_dequantize=True,
-        ),
-        algorithm_key=AlgorithmName.FLOAT_CASTING,
+def _is_bridge(tensor: Tensor) -> bool:
+    operation = tensor.producer
+    return (
+        operation is not None
+        and operation.code == "RESHAPE"
+        and operation.inputs[0] is not None
+        and (operation.inputs[0].shape == tensor.shape)
     )
+
+
+def _bridged(network: Network, plan: Plan, outputs: list[str]) -> tuple[Network, Plan]:
+    """The network with a move, which int8 can do, between these outputs and what computes them in float."""
+    graph = network.graph
+    inner = {}
+    for name in outputs:
+        tensor = graph.outputs[name]
+        tensor.name = ""
+        inner[name] = tensor
+        options = schema.ReshapeOptionsT(newShape=list(tensor.shape))
+        graph.outputs[name] = graph.add(
+            "RESHAPE", [tensor, graph.integers(tensor.shape)], tensor.shape, tensor.dtype, options
+        )
+    again = Network(graph, network.samples)
+    _ = again.data  # gives the tensors their names
+    kept = frozenset(inner[name].name if name in inner else name for name in plan.kept)
+    return again, plan._replace(kept=kept)
+
+
+def _statistics(network: Network, ranges: Ranges | None) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """The ranges as the quantizer takes them."""
+    found = network.extremes | (ranges or {})
+    return {
+        name: {
+            "min": np.full((1,) * network.reached[name].rank, low, np.float32),
+            "max": np.full((1,) * network.reached[name].rank, high, np.float32),
+        }
+        for name, (low, high) in found.items()
+    }
+
+
+def _refusal(data: bytes, network: Network, count: int) -> str:
+    """What LiteRT says against the file on zeros or on some samples; nothing if it runs."""
+    zeros = {name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in network.graph.inputs.items()}
+    try:
+        file = Observed(data)
+        for sample in (zeros, *network.samples[:count]):
+            file.run(sample)
+    except (RuntimeError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def _blamed(data: bytes, why: str, network: Network) -> frozenset[str]:
+    """The results of the operation that an error names by its number; of its neighbours, if the quantizer put it in."""
+    named = re.search(r"Node number (\d+) \(\w+\)", why)
+    main = schema.ModelT.InitFromPackedBuf(data).subgraphs[0]
+    if not named or int(named[1]) >= len(main.operators):
+        return frozenset()
+    operator = main.operators[int(named[1])]
+    for places in (operator.outputs, operator.inputs):
+        names = [main.tensors[place].name.decode() for place in places if place >= 0]
+        found = frozenset(name for name in names if name in network.layers)
+        if found:
+            return found
+    return frozenset()

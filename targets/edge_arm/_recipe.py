@@ -1,0 +1,168 @@
+"""What ai-edge-quantizer is asked for: the schemes, and what stays in float."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from ai_edge_quantizer.recipe_manager import RecipeManager
+
+    from targets.edge_arm._graph import Graph, Operation, Tensor
+
+Scheme = Literal["none", "float16", "dynamic-int8", "int8", "int8-io", "int16x8", "int4-weights"]
+"""What a whole file is quantized by."""
+CALIBRATED = frozenset({"int8", "int8-io", "int16x8"})
+"""The schemes that need to see data."""
+PRODUCTS = frozenset({"BATCH_MATMUL", "CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})
+"""What is worth its int8 arithmetic."""
+MOVES = frozenset({"CONCATENATION", "GATHER", "PAD", "RESHAPE", "SLICE", "SPLIT", "STRIDED_SLICE", "TRANSPOSE"})
+"""What computes nothing, and so loses nothing in int8."""
+_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+"""What has a kernel for int8 weights with activations in float."""
+
+
+def recipe(
+    scheme: Scheme, graph: Graph, *, kept: Collection[str] = (), lighter: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """The recipe of a scheme for a graph whose tensors have their names.
+
+    What computes the tensors named in `kept` stays in float. What computes those in `lighter` has float activations
+    and int8 weights, where it has weights, else stays in float.
+    """
+    from ai_edge_quantizer import recipe as recipes
+    from ai_edge_quantizer import recipe_manager
+
+    manager = recipe_manager.RecipeManager()
+    if scheme == "float16":
+        _add_float16(manager)
+    elif scheme in CALIBRATED:
+        manager.load_quantization_recipe(recipes.static_wi8_ai16() if scheme == "int16x8" else recipes.static_wi8_ai8())
+        # What a branch or a loop computes inside is not calibrated.
+        _leave(manager, r"^graph_\d+/")
+        if scheme != "int8-io":
+            # The whole model but its border: an application's floats go in and come out.
+            _leave(manager, ".*", "INPUT", "OUTPUT")
+            _leave_results(manager, border(graph))
+        _leave_results(manager, unquantized(graph, scheme))
+    else:
+        dynamic = scheme == "dynamic-int8"
+        manager.load_quantization_recipe(recipes.dynamic_wi8_afp32() if dynamic else recipes.weight_only_wi4_afp32())
+        _leave_results(manager, constant_products(graph))
+    _leave_results(manager, sorted({*kept, *lighter}))
+    if lighter:
+        regex = _scope(sorted(set(lighter) - set(kept) - set(constant_products(graph))))
+        _add_dynamic(manager, regex)
+    found: list[dict[str, Any]] = manager.get_quantization_recipe()
+    return found
+
+
+def unquantized(graph: Graph, scheme: Scheme) -> list[str]:
+    """Names of the results that LiteRT does not compute, or computes wrongly, in the integers of a scheme.
+
+    A divisor of int8 may be rounded to zero, at which DIV stops. SUB in int16 is not allocated where an operand has a
+    larger scale than the result.
+    """
+    codes = {"DIV", "SUB"} if scheme == "int16x8" else {"DIV"}
+    return [tensor.name for operation in graph.operations if operation.code in codes for tensor in operation.outputs]
+
+
+def constant_products(graph: Graph) -> list[str]:
+    """Names of the products of a constant with weights, such as a recurrence's first step from a state of zeros.
+
+    The quantizer takes the constant for weights too, and LiteRT allocates no product of two quantized constants whose
+    result is float.
+    """
+    return [
+        tensor.name
+        for operation in graph.operations
+        if operation.code in PRODUCTS and operation.inputs[0] is not None and operation.inputs[0].data is not None
+        for tensor in operation.outputs
+    ]
+
+
+def border(graph: Graph) -> list[str]:
+    """Names of the results that int8 would spoil for no gain: computed before the first product, or after the last.
+
+    Before it, one input may hold features of very different ranges, that the model itself scales; a single int8 range
+    over all of them loses the small ones. After it come a softmax or the like, whose result goes out as float anyway.
+    """
+    if not any(operation.code in PRODUCTS for operation in graph.operations):
+        return []
+    computed: set[int] = set()
+    head: list[Operation] = []
+    tail: list[Operation] = []
+    for operation in graph.operations:
+        reads = {id(tensor) for tensor in operation.inputs}
+        if operation.code in PRODUCTS or reads & computed:
+            computed.update(id(tensor) for tensor in operation.outputs)
+        else:
+            head.append(operation)
+    needed: set[int] = set()
+    for operation in reversed(graph.operations):
+        if operation.code in PRODUCTS or any(id(tensor) in needed for tensor in operation.outputs):
+            needed.update(id(tensor) for tensor in operation.inputs)
+        else:
+            tail.insert(0, operation)
+    return [*_computing(head[::-1], forward=False), *_computing(tail, forward=True)]
+
+
+def _computing(operations: list[Operation], *, forward: bool) -> list[str]:
+    """Results of the operations that compute, and of the moves between them and the model's inputs or outputs."""
+    touched: set[int] = set()
+    names: list[str] = []
+    for operation in operations:
+        near: list[Tensor | None] = [*(operation.inputs if forward else operation.outputs)]
+        far: list[Tensor | None] = [*(operation.outputs if forward else operation.inputs)]
+        if operation.code not in MOVES or any(id(tensor) in touched for tensor in near):
+            touched.update(id(tensor) for tensor in far)
+            names.extend(tensor.name for tensor in operation.outputs)
+    return names
+
+
+def _scope(names: list[str]) -> str:
+    """What the quantizer calls the operations whose first results have these names."""
+    return "^(?:" + "|".join(re.escape(name) for name in names) + ");"
+
+
+def _leave_results(manager: RecipeManager, names: list[str]) -> None:
+    """Keep what computes these tensors in float."""
+    if names:
+        _leave(manager, _scope(names))
+
+
+def _leave(manager: RecipeManager, regex: str, *operations: str) -> None:
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    for name in operations or ("ALL_SUPPORTED",):
+        manager.add_quantization_config(
+            regex=regex, operation_name=qtyping.TFLOperationName[name], algorithm_key=AlgorithmName.NO_QUANTIZE
+        )
+
+
+def _add_dynamic(manager: RecipeManager, regex: str) -> None:
+    from ai_edge_quantizer import qtyping
+
+    for name in _WEIGHTED:
+        # A scope of another spelling: one of the same replaces what was said of it before.
+        manager.add_dynamic_config(f"(?:{regex})", qtyping.TFLOperationName[name], num_bits=8)
+
+
+def _add_float16(manager: RecipeManager) -> None:
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+    manager.add_quantization_config(
+        regex=".*",
+        operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
+        op_config=qtyping.OpQuantizationConfig(
+            weight_tensor_config=weights,
+            compute_precision=qtyping.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        ),
+        algorithm_key=AlgorithmName.FLOAT_CASTING,
+    )
