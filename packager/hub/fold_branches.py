@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from packager.hub._evaluation import evaluate
 from packager.hub.graph import (
     constants_of,
     copied,
@@ -47,6 +48,7 @@ class _Folding:
     """Gives the values of a branch names that nothing else has."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
         self._taken = value_names(model.graph)
         self._count = 0
 
@@ -57,11 +59,18 @@ class _Folding:
         for node in graph.node:
             for inner in subgraphs(node):
                 self.fold(inner, known)
-            if _is_if(node) and node.input[0] in known:
-                nodes.extend(self._taken_branch(node, known[node.input[0]], graph))
-            else:
+            condition = self._condition(node, graph, known) if _is_if(node) else None
+            if condition is None:
                 nodes.append(node)
+            else:
+                nodes.extend(self._taken_branch(node, condition, graph))
         replace_nodes(graph, nodes)
+
+    def _condition(
+        self, node: onnx.NodeProto, graph: onnx.GraphProto, known: Mapping[str, onnx.TensorProto]
+    ) -> onnx.TensorProto | None:
+        name = node.input[0]
+        return known.get(name) or evaluate(name, graph, known, self._model)
 
     def _taken_branch(
         self, node: onnx.NodeProto, condition: onnx.TensorProto, graph: onnx.GraphProto

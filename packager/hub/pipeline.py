@@ -12,6 +12,7 @@ from packager.hub import (
     fold_constants,
     inline_functions,
     lower_ml,
+    raise_opset,
     remove_identities,
 )
 
@@ -20,18 +21,20 @@ if TYPE_CHECKING:
 
     from packager.hub.form import Form, Pass
 
-# Functions first: the others look at plain nodes only. The opset before ai.onnx.ml, whose lowerings need comparisons
-# and gathers that old versions had not. Branches before folding, whose onnxruntime may fail on an If with a known
-# condition, and again after it, when more are known. Last what they leave behind.
+# Functions first: the others look at plain nodes only. Old operators come up before ai.onnx.ml, whose lowerings need
+# comparisons and gathers that old versions had not. Branches before folding, whose onnxruntime may fail on an If with a
+# known condition, and again after it, when more are known. Then what they leave behind, and last the way down to an old
+# opset, which has no words for much that is folded by then.
 PASSES: tuple[Pass, ...] = (
     inline_functions,
-    convert_opset,
+    raise_opset,
     lower_ml,
     bind_dimensions,
     fold_branches,
     fold_constants,
     fold_branches,
     remove_identities,
+    convert_opset,
 )
 """In this order."""
 

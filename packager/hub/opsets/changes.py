@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, cast
 
+from packager.hub.opsets import early
 from packager.hub.opsets._scope import Refusal, attribute, drop, make, put, set_input, set_inputs, source
 
 if TYPE_CHECKING:
@@ -258,14 +259,6 @@ def _reshape_down(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto]:
     return [node]
 
 
-def _no_broadcasting(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto]:
-    """From 8: before, all inputs had one shape."""
-    shapes = {scope.shape(name) for name in node.input}
-    if len(shapes) > 1 or None in next(iter(shapes)):
-        raise Refusal("its inputs are not known to have one shape")
-    return [node]
-
-
 _FLOATS = frozenset({1, 10, 11, 16})
 """Of `onnx.TensorProto`: float32, float16, float64, bfloat16."""
 
@@ -334,12 +327,15 @@ DOWN: dict[tuple[str, int], Adapter] = {
     ("DequantizeLinear", 13): _scale_of_a_tensor,
     ("Dropout", 10): _mask_unread,
     ("Dropout", 12): _dropout_down,
+    ("Equal", 11): early.equal_floats,
+    ("Expand", 8): early.expand_to_tile,
     ("GridSample", 20): _grid_sample_down,
     ("Mod", 28): _modulus_of_floats,
     ("Pad", 18): _pad_down,
     ("Pad", 19): _no_wrap,
     ("QuantizeLinear", 13): _scale_of_a_tensor,
     ("Reshape", 14): _reshape_down,
+    ("Resize", 10): early.resize_to_upsample,
     ("Resize", 11): _resize_down,
     ("Resize", 13): _resize_inputs,
     ("RoiAlign", 16): _roi_align_down,
@@ -348,7 +344,8 @@ DOWN: dict[tuple[str, int], Adapter] = {
     ("ScatterElements", 11): _scatter_down,
     ("Split", 18): _split_down,
     ("Shape", 15): _shape_down,
-    **{(name, 8): _no_broadcasting for name in ("Max", "Mean", "Min", "Sum")},
+    ("Slice", 10): early.slice_without_steps,
+    **{(name, 8): early.same_shapes for name in ("Max", "Mean", "Min", "Sum")},
     **{(name, 13): _axis_to_flat for name in ("Softmax", "LogSoftmax", "Hardmax")},
 }
 """What makes a node of this version one of the version before."""
