@@ -113,7 +113,33 @@ def negation(g: Emission, x: Value) -> Value:
 
 def select(g: Emission, condition: Value, yes: Value, no: Operand) -> Value:
     """`yes` where the condition holds, else `no`."""
-    return g.op("select", yes.dtype, cond=condition, a=yes, b=_value(g, yes, no))
+    other = _value(g, yes, no)
+    if condition.constant is not None and condition.constant.size == 1 and None not in (*yes.sizes, *other.sizes):
+        whole = np.broadcast_shapes(condition.shape, yes.shape, other.shape)
+        chosen = yes if condition.constant.reshape(-1)[0] else other
+        if chosen.shape == whole:
+            return chosen
+    if None not in (*condition.sizes, *yes.sizes, *other.sizes):
+        # MIL's result has the shape of the two that are chosen from: a condition may not be larger.
+        whole = np.broadcast_shapes(condition.shape, yes.shape, other.shape)
+        if np.broadcast_shapes(yes.shape, other.shape) != whole:
+            if other.constant is not None:
+                other = g.constant(np.broadcast_to(other.constant, whole).copy())
+            elif yes.constant is not None:
+                yes = g.constant(np.broadcast_to(yes.constant, whole).copy())
+            else:
+                other = repeated(g, other, whole)
+    return g.op("select", yes.dtype, cond=condition, a=yes, b=other)
+
+
+def repeated(g: Emission, x: Value, shape: Sequence[int]) -> Value:
+    """X repeated along its axes of size 1, and along new ones before it."""
+    if x.constant is not None:
+        return g.constant(np.broadcast_to(x.constant, tuple(shape)).copy())
+    if x.shape == tuple(shape):
+        return x
+    x = g.reshape(x, (1,) * (len(shape) - x.rank) + x.shape)
+    return g.op("tile", x=x, reps=[want // have for want, have in zip(shape, x.shape, strict=True)])
 
 
 def unary(g: Emission, name: str, x: Value) -> Value:

@@ -17,7 +17,7 @@ from targets._source.refusal import UnsupportedError
 from targets.coreml._coremltools import part
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -245,6 +245,20 @@ class Emission:
             value = self.made(var, source)
             results.append(self.cast(value, np.bool_) if back else value)
         return results
+
+    def inside(self, value: Value) -> Any:  # noqa: ANN401 - a MIL variable
+        """A variable of the current block that holds a value: what a block gives must be made in it."""
+        return self._builder.identity(x=self.variable(value), name=self._named("result"))
+
+    def loop(self, start: list[Any], condition: Callable[..., Any], body: Callable[..., Any]) -> list[Any]:
+        """MIL's variables after a loop: `condition` and `body` are called with those of one turn."""
+        ends = self._builder.while_loop(_cond=condition, _body=body, loop_vars=tuple(start), name=self._named("loop"))
+        return list(ends) if isinstance(ends, list | tuple) else [ends]
+
+    def branch(self, condition: Any, yes: Callable[[], Any], no: Callable[[], Any]) -> list[Any]:  # noqa: ANN401 - a MIL variable
+        """MIL's variables that one of two blocks gives."""
+        ends = self._builder.cond(pred=condition, _true_fn=yes, _false_fn=no, name=self._named("branch"))
+        return list(ends) if isinstance(ends, list | tuple) else [ends]
 
     def _takes_no_bool(self, name: str, given: dict[str, object]) -> set[str]:
         """The inputs that are given booleans, which the operation takes as integers only."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from targets._source.window import window
+from targets._source.window import Window, window
 from targets.coreml import _arithmetic as a
 from targets.coreml._registry import UnsupportedError, operator
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from targets._source.model import Node
-    from targets._source.window import Window
     from targets.coreml._emission import Emission, Value
 
 
@@ -195,3 +194,11 @@ def _transposed_live(
     spread = bordered(g, spread, left, right)
     plain = view._replace(strides=(1,) * rank, before=(0,) * rank, after=(0,) * rank, sizes=spread.shape[2:])
     return convolved(g, spread, kernel, bias, plain, groups)
+
+
+def convolved_line(g: Emission, x: Value, weights: Value, hop: int) -> Value:
+    """The convolution of x [batch, inputs, places] with constant weights [outputs, inputs, size], at every `hop`."""
+    size = weights.shape[2]
+    count = (x.shape[2] - size) // hop + 1
+    view = Window((x.shape[2],), (size,), (hop,), (1,), (0,), (0,), (count,))
+    return convolved(g, x, weights, None, view, 1)

@@ -151,17 +151,7 @@ def converted(g: Emission, x: Value, dtype: np.dtype[np.generic]) -> Value:
 def expand(g: Emission, node: Node, x: Value, shape: Value) -> Value:
     """X broadcast against a shape."""
     del node
-    return expanded(g, x, np.broadcast_shapes(x.shape, shape.integers("shape")))
-
-
-def expanded(g: Emission, x: Value, shape: tuple[int, ...]) -> Value:
-    """X repeated along its axes of size 1, and along new ones before it."""
-    if x.constant is not None:
-        return g.constant(np.broadcast_to(x.constant, shape).copy())
-    if x.shape == shape:
-        return x
-    x = g.reshape(x, (1,) * (len(shape) - x.rank) + x.shape)
-    return g.op("tile", x=x, reps=[want // have for want, have in zip(shape, x.shape, strict=True)])
+    return a.repeated(g, x, np.broadcast_shapes(x.shape, shape.integers("shape")))
 
 
 @operator("Tile", since=6)

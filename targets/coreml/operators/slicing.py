@@ -268,3 +268,9 @@ def looked_up(g: Emission, x: Value, axis: int, places: NDArray[np.int64]) -> Va
     if x.constant is not None:
         return g.constant(np.take(x.constant, places, axis))
     return taken(g, x, g.constant(np.asarray(places, np.int64)), axis)
+
+
+def written(g: Emission, rows: Value, row: Value, place: Value) -> Value:
+    """The rows with the one at a place, which the model computes, replaced."""
+    where = g.reshape(place, (1,))
+    return g.op("scatter", data=rows, indices=where, updates=g.reshape(row, (1, *row.shape)), axis=0, mode="update")
