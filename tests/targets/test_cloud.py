@@ -106,4 +106,40 @@ def test_what_onnxruntime_cannot_load_is_refused_with_its_reason(build: Build, c
     model = build([helper.make_node("Relu7", ["x"], ["y"])], {"x": [2]}, {"y": [2]}, {})
     with pytest.raises(TargetError, match="Relu7") as caught:
         convert(target, model)
-    assert caught.value.code == "cloud.load"
+    assert caught.value.code == "onnx.load"
+
+
+@pytest.mark.parametrize("scheme", ["float16", "dynamic-int8", "int8"])
+def test_every_precision_is_within_its_own_limit(
+    cnn: onnx.ModelProto, convert: Convert, reference: Reference, scheme: str
+) -> None:
+    x = np.random.default_rng(4).standard_normal((32, 3, 16, 16)).astype(np.float32)
+    artifact, folder = convert(target, cnn, {"x": x}, quantize=scheme)
+    runner = target.runner(artifact, folder)
+    got, wanted = runner.run({"x": x[:1]})["y"], reference(cnn, {"x": x[:1]})["y"]
+    assert np.sqrt(np.mean((got - wanted) ** 2)) <= artifact.parity_limit * np.sqrt(np.mean(wanted**2))
+    assert artifact.parity_measure == "rms"
+    assert artifact.quantization.scheme == scheme
+    runner.close()
+
+
+def test_auto_says_what_it_measured_and_ships_what_it_chose(cnn: onnx.ModelProto, convert: Convert) -> None:
+    artifact, folder = convert(target, cnn, quantize="auto")
+    assert [path.name for path in folder.iterdir()] == ["model.onnx"]
+    assert f"auto: {artifact.quantization.scheme} is the fastest on this machine" in artifact.notes[-1]
+
+
+def test_int8_without_calibration_data_is_refused(cnn: onnx.ModelProto, convert: Convert) -> None:
+    with pytest.raises(TargetError, match="needs calibration data") as caught:
+        convert(target, cnn, quantize="int8")
+    assert caught.value.code == "cloud.calibration"
+
+
+def test_a_ceiling_of_the_runtime_holds_and_what_breaks_it_is_refused(cnn: onnx.ModelProto, convert: Convert) -> None:
+    artifact, _ = convert(target, cnn, onnxruntime="1.17.0")
+    assert artifact.runtime.minimum <= "1.17.0"
+    assert target.needs(target.Options(onnxruntime="1.17.0")).opset == (7, 20)
+    with pytest.raises(TargetError, match=r"expected at most 1\.17\.0"):
+        convert(target, cnn, onnxruntime="1.17.0", optimization="extended")
+    with pytest.raises(TargetError, match="not a release of onnxruntime"):
+        target.needs(target.Options(onnxruntime="new"))

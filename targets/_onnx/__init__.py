@@ -1,0 +1,1 @@
+"""What the targets that ship ONNX files have in common."""
