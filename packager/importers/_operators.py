@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -63,13 +64,19 @@ def _problem(domain: str, name: str, opsets: dict[str, int]) -> str:
         version = opsets.get(domain, 0)
         if onnx.defs.has(name, domain=domain, max_inclusive_version=version or onnx.defs.onnx_opset_version()):
             return ""
-        if (domain, name) in _own_operators():
+        if _own_operators().get((domain, name), version + 1) <= version:
             return ""
         return f"opset {version} of '{domain or 'ai.onnx'}' has no such operator"
     return "" if (domain, name) in _own_operators() else "onnxruntime has no such operator"
 
 
-def _own_operators() -> set[tuple[str, str]]:
+@functools.cache
+def _own_operators() -> dict[tuple[str, str], int]:
+    """Domain and name of what onnxruntime runs, and the first version of each."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    return {(schema.domain, schema.name) for schema in state.get_all_operator_schema()}
+    found: dict[tuple[str, str], int] = {}
+    for schema in state.get_all_operator_schema():
+        key = (schema.domain, schema.name)
+        found[key] = min(schema.since_version, found.get(key, schema.since_version))
+    return found
