@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
@@ -11,10 +11,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from agent.runtimes._runtime import Runtime
     from manifests.manifest import SignatureSection
 
     Arrays: TypeAlias = Mapping[str, NDArray[np.generic]]
+
+
+class Runnable(Protocol):
+    """What samples are run through: a runtime, as far as one call goes."""
+
+    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        """Outputs by name, for one call."""
+        ...
 
 
 def batch_size(signature: SignatureSection) -> int | None:
@@ -24,7 +31,7 @@ def batch_size(signature: SignatureSection) -> int | None:
     return fixed[0] if len(fixed) == 1 and len(sizes) == 1 else None
 
 
-def run_batches(runtime: Runtime, inputs: Arrays, batch: int | None) -> dict[str, NDArray[np.generic]]:
+def run_batches(runtime: Runnable, inputs: Arrays, batch: int | None) -> dict[str, NDArray[np.generic]]:
     """Outputs by name, for inputs whose first axis is the sample; with a fixed `batch` they are split and joined.
 
     The last part is filled up with copies of its last sample, whose outputs are dropped.
@@ -56,7 +63,7 @@ def count_rows(inputs: Arrays) -> int:
     return rows.pop()
 
 
-def _run_part(runtime: Runtime, inputs: Arrays, start: int, stop: int, batch: int) -> dict[str, NDArray[np.generic]]:
+def _run_part(runtime: Runnable, inputs: Arrays, start: int, stop: int, batch: int) -> dict[str, NDArray[np.generic]]:
     count = stop - start
     part = {name: array[start:stop] for name, array in inputs.items()}
     if count < batch:

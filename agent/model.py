@@ -77,6 +77,11 @@ class _Served:
                 return None
             return run_batches(self._runtime, inputs, self.batch)
 
+    def reset(self) -> None:
+        with self._lock:
+            if not self._closed:
+                self._runtime.reset()
+
     def close(self) -> None:
         with self._lock:
             self._closed = True
@@ -174,6 +179,10 @@ class Model:
             raise ValueError(f"model '{self.name}' is no classifier: its task is {task.kind}")
         winners = outputs[task.output].argmax(axis=-1).ravel()
         return [task.labels[winner] if task.labels else str(winner) for winner in winners.tolist()]
+
+    def reset(self) -> None:
+        """Begin a new sequence: a file that keeps its state from call to call forgets it."""
+        self._served.reset()
 
     def close(self) -> None:
         """Hand in what was recorded, and give back the model. No call may follow; closing twice is no error."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.jobs import AnyLine
+    from agent.runtimes._runtime import Runtime
     from manifests.manifest import GoldenSection, Manifest
 
     Arrays = Mapping[str, NDArray[np.generic]]
@@ -82,12 +83,23 @@ def run_selftest(folder: Path) -> int:
     inputs, expected = read_golden(opened.files / manifest.golden_file().path)
     try:
         runtime = open_runtime(manifest, opened.files)
-        outputs = run_batches(runtime, inputs, batch_size(manifest.signature))
+        outputs = run_batches(_Anew(runtime), inputs, batch_size(manifest.signature))
         runtime.close()
     except ValueError as error:
         raise SelfTestError("self-test.run", str(error)) from error
     compare(outputs, expected, manifest)
     return manifest.golden.samples
+
+
+class _Anew:
+    """A runtime whose every call starts a sequence: golden samples don't depend on each other."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        self._runtime.reset()
+        return self._runtime.run(inputs)
 
 
 def compare(outputs: Arrays, expected: Arrays, manifest: Manifest) -> None:

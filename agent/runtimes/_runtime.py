@@ -33,6 +33,10 @@ class Runtime(Protocol):
         """
         ...
 
+    def reset(self) -> None:
+        """Forget what earlier calls left, where the file keeps state from call to call."""
+        ...
+
     def close(self) -> None:
         """Give back what the runtime holds; no call may follow."""
         ...

@@ -18,15 +18,20 @@ if TYPE_CHECKING:
     from agent.runtimes._runtime import Runtime
 
 DISTRIBUTION = "ai-edge-litert"
+_RESET = "reset"
+"""The signature by which a file that keeps state forgets it."""
 
 
 class _Signature:
-    """The only signature of one file; not safe for concurrent calls, since the interpreter's tensors are shared."""
+    """What one file computes; not safe for concurrent calls, since the interpreter's tensors are shared."""
 
-    def __init__(self, interpreter: Interpreter, inputs: dict[str, int], outputs: dict[str, int]) -> None:
+    def __init__(
+        self, interpreter: Interpreter, inputs: dict[str, int], outputs: dict[str, int], *, keeps_state: bool = False
+    ) -> None:
         self._interpreter = interpreter
         self._inputs = inputs
         self._outputs = outputs
+        self._keeps_state = keeps_state
         details = {entry["index"]: entry for entry in interpreter.get_input_details()}
         self._declared = [_declared(name, details[index]) for name, index in inputs.items()]
 
@@ -38,6 +43,11 @@ class _Signature:
         # get_tensor copies: nothing that the caller keeps is a view of the arena.
         return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
 
+    def reset(self) -> None:
+        """Set the file's variables to what a sequence starts from; nothing where it has none."""
+        if self._keeps_state:
+            self._interpreter.get_signature_runner(_RESET)()
+
     def close(self) -> None:
         del self._interpreter
 
@@ -45,7 +55,8 @@ class _Signature:
 def open_model(path: Path, *, threads: int) -> Runtime:
     """The TFLite file, its tensors allocated, ready to run with that many threads.
 
-    Names are those of the file's signature; a file without one goes by the names of its tensors.
+    Names are those of the file's signature; a file without one goes by the names of its tensors. A signature ``reset``
+    beside it sets the file's state back.
 
     Raises:
         ValueError: LiteRT can't load the file or allocate its tensors; the message has its reason.
@@ -58,10 +69,11 @@ def open_model(path: Path, *, threads: int) -> Runtime:
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"LiteRT can't load '{path.name}': {error}") from error
     signatures = interpreter._get_full_signature_list()  # noqa: SLF001 - the public list leaves out the tensors' indices
+    keeps_state = len(signatures) > 1 and signatures.pop(_RESET, None) is not None
     if len(signatures) > 1:
         raise ValueError(f"'{path.name}' has {len(signatures)} signatures: expected one, got {', '.join(signatures)}")
     for signature in signatures.values():
-        return _Signature(interpreter, dict(signature["inputs"]), dict(signature["outputs"]))
+        return _Signature(interpreter, dict(signature["inputs"]), dict(signature["outputs"]), keeps_state=keeps_state)
     inputs = {entry["name"]: entry["index"] for entry in interpreter.get_input_details()}
     outputs = {entry["name"]: entry["index"] for entry in interpreter.get_output_details()}
     return _Signature(interpreter, inputs, outputs)

@@ -35,6 +35,9 @@ class _Session:
         results: Sequence[NDArray[np.generic]] = self._session.run(self._outputs, checked)
         return dict(zip(self._outputs, results, strict=True))
 
+    def reset(self) -> None:
+        """Nothing to forget: ONNX keeps no state between calls."""
+
     def close(self) -> None:
         del self._session
 

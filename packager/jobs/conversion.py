@@ -16,7 +16,7 @@ from packager.measures.golden import write_golden
 from packager.measures.latency import Latency, measure_latency
 from packager.measures.parity import compare_outputs
 from packager.measures.quiet import Turns
-from packager.measures.running import Shipped, SourceModel, call_size, run_all
+from packager.measures.running import FromRest, Shipped, SourceModel, call_size, run_all
 from packager.measures.scores import Scores, score
 from packager.preparation import prepare_for
 from packager.registry import Registration, open_target
@@ -94,7 +94,7 @@ def _run(order: Order, out: Path, turns: Turns) -> Conversion:
     check_file(source, order.digest)
     prepared.unlink()
     _check_files(artifact, folder)
-    runner = Shipped(target.runner(artifact, folder), artifact.signature)
+    runner = Shipped(target.runner(artifact, folder), artifact.signature, data.signature)
     artifact = _accompanied(artifact, order.files, source.parent, folder)
     try:
         return _measured(order, _Made(artifact, passes, folder), data, runner, turns)
@@ -181,7 +181,11 @@ def _measured(order: Order, made: _Made, data: _Data, runner: Shipped, turns: Tu
     artifact = made.artifact
     tested = data.tested
     size = call_size(artifact.signature) or call_size(data.signature)
-    expected = run_all(data.source, tested.inputs, call_size(data.signature))
+    source = FromRest(data.source, data.signature, artifact.signature)
+    names = {entry.name for entry in artifact.signature.inputs}
+    given = tuple(entry for entry in data.signature.inputs if entry.name in names)
+    calls = call_size(msgspec.structs.replace(data.signature, inputs=given))
+    expected = run_all(source, {entry.name: tested.inputs[entry.name] for entry in given}, calls)
     try:
         got = runner.real_outputs(run_all(runner, runner.stored_inputs(tested.inputs), size))
     except ValueError as error:

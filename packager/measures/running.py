@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = NDArray[np.generic]
 
+_CHANNELS_LAST = ("nwc", "nhwc", "ndhwc")
 _ROWS = 256
 """Samples of one call where the batch is free."""
 
@@ -75,13 +76,21 @@ class SourceModel:
 class Shipped:
     """The shipped file, and how the source model's tensors are stored in its signature.
 
-    A file may take narrower or quantized tensors than the source model: real = scale * (stored - zero_point).
+    A file may take narrower or quantized tensors than the source model: real = scale * (stored - zero_point). Where its
+    signature says that a tensor's channels are last, they are the second axis in the source.
     """
 
-    def __init__(self, runner: Runner, signature: SignatureSection) -> None:
+    def __init__(self, runner: Runner, signature: SignatureSection, source: SignatureSection | None = None) -> None:
+        """`source`: the source model's signature, where the file may lie otherwise."""
         self._runner = runner
         self._signature = signature
         self.fidelity = runner.fidelity
+        known = {entry.name: entry.layout for entry in (*source.inputs, *source.outputs)} if source else {}
+        self._moved = {
+            entry.name
+            for entry in (*signature.inputs, *signature.outputs)
+            if entry.layout in _CHANNELS_LAST and known.get(entry.name) not in (None, entry.layout)
+        }
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name as the file stores them, for one call."""
@@ -97,7 +106,7 @@ class Shipped:
 
         stored: dict[str, Array] = {}
         for entry in self._signature.inputs:
-            array = inputs[entry.name]
+            array = np.moveaxis(inputs[entry.name], 1, -1) if entry.name in self._moved else inputs[entry.name]
             if entry.quantization is not None:
                 limits = np.iinfo(entry.dtype)
                 steps = np.rint(array.astype(np.float64) / entry.quantization.scale) + entry.quantization.zero_point
@@ -114,7 +123,32 @@ class Shipped:
             if entry.quantization is not None:
                 steps = outputs[entry.name].astype(np.float64) - entry.quantization.zero_point
                 real[entry.name] = steps * entry.quantization.scale
+            if entry.name in self._moved:
+                real[entry.name] = np.moveaxis(real[entry.name], -1, 1)
         return real
+
+
+class FromRest:
+    """The source model as the shipped file shows it: state that the file keeps itself is zero in every call."""
+
+    def __init__(self, source: SourceModel, signature: SignatureSection, shipped: SignatureSection) -> None:
+        """`signature`: the source's."""
+        import numpy as np
+
+        self._source = source
+        given = {entry.name for entry in shipped.inputs}
+        rows = call_size(shipped) or 1
+        self._zeros = {
+            entry.name: np.zeros([size if isinstance(size, int) else rows for size in entry.shape], entry.dtype)
+            for entry in signature.inputs
+            if entry.name not in given
+        }
+        self._outputs = {entry.name for entry in shipped.outputs} if self._zeros else None
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs that the file has too, by name, for one call."""
+        results = self._source.run({**inputs, **self._zeros})
+        return {name: array for name, array in results.items() if self._outputs is None or name in self._outputs}
 
 
 def call_size(signature: SignatureSection) -> int | None:

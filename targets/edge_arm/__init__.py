@@ -30,10 +30,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     activations in int16. The last three need calibration data."""
     batch: int = 1
     """The value of each dimension that the model leaves free."""
+    io_layout: Literal["source", "nhwc"] = "source"
+    """``nhwc``: pictures go in, and maps come out, channels last, whatever the source has."""
+    state: Literal["inputs", "variables"] = "inputs"
+    """``variables``: the file keeps the model's state from call to call, until it is reset."""
+    state_pairs: dict[str, str] = {}
+    """For ``variables``: each input that is state, and the output that is its next value."""
 
 
 class _ShippedFile:
-    """The artifact's own file in LiteRT."""
+    """The artifact's own file in LiteRT; each call starts from the state that a sequence starts from."""
 
     fidelity: Fidelity = "runtime"
 
@@ -41,6 +47,7 @@ class _ShippedFile:
         self._runtime = runtime
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        self._runtime.reset()
         return self._runtime.run(inputs)
 
     def close(self) -> None:

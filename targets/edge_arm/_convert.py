@@ -18,6 +18,7 @@ from manifests.manifest import (
     RuntimeSection,
 )
 from targets._target import Artifact, TargetError
+from targets.edge_arm._interface import interface_of, moved_arrays, with_layouts
 from targets.edge_arm._lowering import lower
 from targets.edge_arm._quantization import Network, Plan, calibration_samples, quantized
 from targets.edge_arm._recipe import CALIBRATED
@@ -67,14 +68,15 @@ def findings(model: onnx.ModelProto) -> list[Finding]:
 def convert(model: Path, options: Options, calibration: Arrays | None, out: Path) -> Artifact:
     """The artifact of a model file, written below `out`."""
     source = _fixed(onnx.load(model))
-    lowered = lower(source)
+    lowered = lower(source, interface_of(source, options, lower))
     if lowered.findings:
         raise _refusal(lowered.findings)
-    samples = calibration_samples(lowered.graph, calibration) if options.quantize in CALIBRATED else []
+    given = moved_arrays(calibration, lowered)
+    samples = calibration_samples(lowered.graph, given) if options.quantize in CALIBRATED else []
     made = quantized(Network(lowered.graph, samples), Plan(options.quantize))
     path = out / _ENTRY
     path.write_bytes(made.data)
-    signature = stored_signature(made.data, lowered.graph, options.quantize)
+    signature = with_layouts(stored_signature(made.data, lowered.graph, options.quantize), lowered)
     _proven(path, signature)
     return _described(path, lowered, signature, options, len(samples))
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from targets.edge_arm._graph import Graph, Operation, Tensor
 
 SIGNATURE = "serving_default"
+RESET = "reset"
+"""The signature that sets all variables to zero."""
 _FILE_VERSION = 3
 _FILE_IDENTIFIER = b"TFL3"
 _ALIGNMENT = 16
@@ -44,13 +46,20 @@ def serialized(main: Graph) -> bytes:
         ],
         signatureKey=SIGNATURE.encode(),
     )
+    signatures = [signature]
+    if main.reset is not None:
+        signatures.append(
+            schema.SignatureDefT(
+                inputs=[], outputs=[], signatureKey=RESET.encode(), subgraphIndex=places[id(main.reset)]
+            )
+        )
     model = schema.ModelT(
         version=_FILE_VERSION,
         operatorCodes=[_operator_code(*key) for key in codes],
         subgraphs=subgraphs,
         description="packtrain",
         buffers=buffers.items,
-        signatureDefs=[signature],
+        signatureDefs=signatures,
     )
     builder = flatbuffers.Builder(1 << 16)
     builder.Finish(model.Pack(builder), file_identifier=_FILE_IDENTIFIER)
@@ -73,6 +82,8 @@ def _set_calls(operation: Operation, places: dict[int, int]) -> None:
         operation.options = schema.WhileOptionsT(*calls)
     elif operation.code == "IF":
         operation.options = schema.IfOptionsT(*calls)
+    elif operation.code == "CALL_ONCE":
+        operation.options = schema.CallOnceOptionsT(*calls)
 
 
 def _subgraph(graph: Graph, name: str, codes: dict[tuple[str, int], int], buffers: _Buffers) -> Any:  # noqa: ANN401 - the generated code has no types
@@ -140,11 +151,18 @@ def _tensor(tensor: Tensor, buffers: _Buffers) -> Any:  # noqa: ANN401 - the gen
     buffer = 0 if tensor.data is None else buffers.place(tensor.data.tobytes())
     return schema.TensorT(
         shape=np.array(tensor.shape, np.int32),
-        type=getattr(schema.TensorType, tensor.dtype.name.upper()),
+        type=_type(tensor),
         buffer=buffer,
         name=tensor.name.encode(),
         hasRank=True,
     )
+
+
+def _type(tensor: Tensor) -> int:
+    """Of its elements; what numpy has no type for is a variable's handle."""
+    name = "RESOURCE" if tensor.dtype.hasobject else tensor.dtype.name.upper()
+    number: int = getattr(schema.TensorType, name)
+    return number
 
 
 def _operator(operation: Operation, index: dict[int, int], codes: dict[tuple[str, int], int]) -> Any:  # noqa: ANN401 - likewise

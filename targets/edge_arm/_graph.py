@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from targets.edge_arm._layout import Order, Shape
 
 
+_EFFECTS = {"ASSIGN_VARIABLE", "CALL_ONCE"}
+"""What is done for more than its results."""
+
+
 @dataclass(eq=False, slots=True)
 class Tensor:
     """One tensor of the file; a constant if it has data."""
@@ -52,6 +56,8 @@ class Graph:
     inputs: dict[str, Tensor] = field(default_factory=dict)
     outputs: dict[str, Tensor] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
+    reset: Graph | None = None
+    """What sets the variables to zero, where there are any."""
 
     def constant(self, array: NDArray[np.generic]) -> Tensor:
         """A tensor that holds `array`."""
@@ -124,7 +130,7 @@ class Graph:
         alive = {id(tensor) for tensor in self.outputs.values()}
         kept = []
         for operation in reversed(self.operations):
-            if any(id(tensor) in alive for tensor in operation.outputs):
+            if operation.code in _EFFECTS or any(id(tensor) in alive for tensor in operation.outputs):
                 alive.update(id(tensor) for tensor in operation.inputs if tensor is not None)
                 kept.append(operation)
         self.operations = kept[::-1]

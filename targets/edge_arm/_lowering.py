@@ -10,11 +10,13 @@ from targets._target import Finding
 from targets.edge_arm._emission import Emission, Value, stored
 from targets.edge_arm._folding import evaluated, is_computable
 from targets.edge_arm._graph import Tensor
-from targets.edge_arm._layout import identity
+from targets.edge_arm._interface import Interface, assign_variable, has_map, read_variables
+from targets.edge_arm._layout import channels_last, identity, permuted
 from targets.edge_arm._registry import UnsupportedError, emitter
 
 if TYPE_CHECKING:
     from targets.edge_arm._graph import Graph
+    from targets.edge_arm._layout import Order
     from targets.edge_arm._source import Node, Source, Type
 
 
@@ -25,17 +27,36 @@ class Lowered(NamedTuple):
     macs: int
     findings: list[Finding]
     notes: tuple[str, ...]
+    channels_last: frozenset[str] = frozenset()
+    """Inputs and outputs that lie so in the file, and otherwise in the source."""
 
 
-def lower(source: Source) -> Lowered:
+def lower(source: Source, interface: Interface | None = None) -> Lowered:
     """The TFLite graph of a model, with every node that can't be expressed, all at once."""
+    interface = interface or Interface()
     emission = Emission()
-    given = {name: _input(emission, name, source.types[name]) for name in source.inputs if name in source.types}
+    state = dict(interface.state)
+    given = _variables(emission, source, state)
+    for name in source.inputs:
+        if name in source.types and name not in state:
+            given[name] = _input(emission, name, source.types[name], last=name in interface.moved)
     values, findings = walk(emission, source, given)
+    last = set(interface.moved)
     if not findings:
+        for name, made in state.items():
+            assign_variable(emission.graph, name, emission.tensor(values[made]))
         for name in source.outputs:
-            emission.graph.outputs[name] = _output(emission, values[name])
-    return Lowered(emission.graph, emission.macs, findings, tuple(_notes(source)))
+            if name in state.values():
+                continue
+            order = identity(values[name].rank)
+            if interface.outputs_stay and has_map(values[name].shape):
+                order = values[name].order
+            if order == channels_last(len(order)) != identity(len(order)):
+                last.add(name)
+            else:
+                order = identity(len(order))
+            emission.graph.outputs[name] = _output(emission, values[name], order)
+    return Lowered(emission.graph, emission.macs, findings, tuple(_notes(source, interface)), frozenset(last))
 
 
 def walk(emission: Emission, source: Source, given: dict[str, Value]) -> tuple[dict[str, Value], list[Finding]]:
@@ -110,19 +131,30 @@ def _bound(emission: Emission, value: Value, uses: int) -> Value:
     return bound
 
 
-def _input(emission: Emission, name: str, kind: Type) -> Value:
-    tensor = Tensor(kind.shape, kind.dtype)
+def _input(emission: Emission, name: str, kind: Type, *, last: bool) -> Value:
+    order = channels_last(len(kind.shape)) if last else identity(len(kind.shape))
+    shape = permuted(kind.shape, order)
+    tensor = Tensor(shape, kind.dtype)
     emission.graph.inputs[name] = tensor
     inner = stored(kind.dtype)
     if inner != kind.dtype:
-        tensor = emission.graph.add("CAST", [tensor], kind.shape, inner, schema.CastOptionsT())
-    return emission.made(tensor, kind.dtype)
+        tensor = emission.graph.add("CAST", [tensor], shape, inner, schema.CastOptionsT())
+    return emission.made(tensor, kind.dtype, order)
 
 
-def _output(emission: Emission, value: Value) -> Tensor:
-    """A tensor that is nothing but this output, in the source's layout and element type."""
+def _variables(emission: Emission, source: Source, state: dict[str, str]) -> dict[str, Value]:
+    """The values of the inputs that the file keeps itself."""
+    if not state:
+        return {}
+    like = {name: Tensor(source.types[name].shape, stored(source.types[name].dtype)) for name in state}
+    read = read_variables(emission.graph, like)
+    return {name: emission.made(tensor, source.types[name].dtype) for name, tensor in read.items()}
+
+
+def _output(emission: Emission, value: Value, order: Order) -> Tensor:
+    """A tensor that is nothing but this output, in its own element type."""
     graph = emission.graph
-    tensor = emission.tensor(value)
+    tensor = emission.tensor(value, order)
     if tensor.dtype != value.dtype:
         return graph.add("CAST", [tensor], tensor.shape, value.dtype, schema.CastOptionsT())
     taken = {id(other) for other in (*graph.inputs.values(), *graph.outputs.values())}
@@ -137,9 +169,11 @@ def _opaque(kind: Type) -> Value:
     return Value(kind.shape, kind.dtype, {identity(len(kind.shape)): Tensor(kind.shape, stored(kind.dtype))})
 
 
-def _notes(source: Source) -> list[str]:
+def _notes(source: Source, interface: Interface) -> list[str]:
     inner = {kind.dtype.name for kind in source.types.values()}
-    notes = []
+    notes = [f"'{name}' is kept by the file from call to call, as '{made}'" for name, made in interface.state]
+    if interface.outputs_stay and not interface.moved:
+        notes.append("no input is a picture: none lies channels-last")
     if "int64" in inner:
         notes.append("int64 is computed as int32; constants were checked to fit, and inputs must")
     if "float64" in inner:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from targets.edge_arm._file import SIGNATURE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -46,7 +48,8 @@ class Observed:
                 model_content=data, num_threads=1, experimental_preserve_all_tensors=intermediate
             )
         self._interpreter.allocate_tensors()
-        (signature,) = self._interpreter._get_full_signature_list().values()  # noqa: SLF001 - the public list leaves out the tensors' indices
+        listed = self._interpreter._get_full_signature_list()  # noqa: SLF001 - the public list leaves out the tensors' indices
+        signature = listed[SIGNATURE]
         details = {entry["index"]: entry for entry in self._interpreter.get_tensor_details()}
         self._inputs = {name: _place(details[index]) for name, index in signature["inputs"].items()}
         self._outputs = {name: _place(details[index]) for name, index in signature["outputs"].items()}
