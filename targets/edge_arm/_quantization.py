@@ -14,7 +14,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from targets._target import TargetError
+from targets.edge_arm._equalization import shifted
 from targets.edge_arm._file import serialized
+from targets.edge_arm._graph import Tensor
 from targets.edge_arm._observation import Observed, activations
 from targets.edge_arm._recipe import CALIBRATED, recipe
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from targets._target import Arrays
-    from targets.edge_arm._graph import Graph, Operation, Tensor
+    from targets.edge_arm._graph import Graph, Operation
     from targets.edge_arm._observation import Activations, Sample
     from targets.edge_arm._recipe import Scheme
 
@@ -84,6 +86,7 @@ class Network:
     @cached_property
     def data(self) -> bytes:
         """The file in float."""
+        _unshare(self.graph)
         return serialized(self.graph)
 
     @cached_property
@@ -121,6 +124,22 @@ class Network:
         return {name: (found.low, found.high) for name, found in self.reached.items()}
 
 
+def _unshare(graph: Graph) -> None:
+    """Give each reader of a constant a tensor of its own, over the same bytes.
+
+    Where one reader wants it in integers and another in float, the quantizer doubles the tensor and fails on the name.
+    """
+    seen: set[int] = set()
+    for operation in graph.operations:
+        for place, tensor in enumerate(operation.inputs):
+            if tensor is None or tensor.data is None or tensor.dtype != np.float32:
+                continue
+            if id(tensor) in seen:
+                operation.inputs[place] = Tensor(tensor.shape, tensor.dtype, tensor.data)
+            else:
+                seen.add(id(tensor))
+
+
 class Plan(NamedTuple):
     """How a network is quantized."""
 
@@ -131,6 +150,8 @@ class Plan(NamedTuple):
     """Results that are computed in float."""
     lighter: frozenset[str] = frozenset()
     """Results that are computed from float activations and int8 weights."""
+    shifts: dict[str, NDArray[np.floating[Any]]] | None = None
+    """What is taken from the biases, by the name of the result, where its weights are as the plan's scheme has them."""
 
 
 class Quantized(NamedTuple):
@@ -175,7 +196,12 @@ def quantized(network: Network, plan: Plan) -> Quantized:
 def _attempt(network: Network, plan: Plan) -> bytes:
     from ai_edge_quantizer import quantizer
 
+    spared = plan.kept | (plan.lighter if plan.scheme == "int4-weights" else frozenset())
+    shifts = {name: shift for name, shift in (plan.shifts or {}).items() if name not in spared}
     data = network.data
+    if shifts:
+        with shifted(network.graph, shifts):
+            data = serialized(network.graph)
     steps = recipe(plan.scheme, network.graph, kept=plan.kept, lighter=plan.lighter)
     known = _statistics(network, plan.ranges) if plan.scheme in CALIBRATED else None
     with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from targets.edge_arm._graph import Graph, Operation, Tensor
 
-Scheme = Literal["none", "float16", "dynamic-int8", "int8", "int8-io", "int16x8", "int4-weights"]
-"""What a whole file is quantized by."""
+Scheme = Literal["none", "float16", "dynamic-int8", "int8-weights", "int8", "int8-io", "int16x8", "int4-weights"]
+"""What a whole file is quantized by; ``int8-weights``, computed in float, is for the search alone."""
 CALIBRATED = frozenset({"int8", "int8-io", "int16x8"})
 """The schemes that need to see data."""
 PRODUCTS = frozenset({"BATCH_MATMUL", "CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})
@@ -30,7 +30,7 @@ def recipe(
     """The recipe of a scheme for a graph whose tensors have their names.
 
     What computes the tensors named in `kept` stays in float. What computes those in `lighter` has float activations
-    and int8 weights, where it has weights, else stays in float.
+    and int8 weights, where it has weights, else stays in float; its products are int8 where the scheme's others are.
     """
     from ai_edge_quantizer import recipe as recipes
     from ai_edge_quantizer import recipe_manager
@@ -48,13 +48,17 @@ def recipe(
             _leave_results(manager, border(graph))
         _leave_results(manager, unquantized(graph, scheme))
     else:
-        dynamic = scheme == "dynamic-int8"
-        manager.load_quantization_recipe(recipes.dynamic_wi8_afp32() if dynamic else recipes.weight_only_wi4_afp32())
+        made = {
+            "dynamic-int8": recipes.dynamic_wi8_afp32,
+            "int8-weights": recipes.weight_only_wi8_afp32,
+            "int4-weights": recipes.weight_only_wi4_afp32,
+        }
+        manager.load_quantization_recipe(made[scheme]())
         _leave_results(manager, constant_products(graph))
     _leave_results(manager, sorted({*kept, *lighter}))
     if lighter:
         regex = _scope(sorted(set(lighter) - set(kept) - set(constant_products(graph))))
-        _add_dynamic(manager, regex)
+        _add_weights(manager, regex, dynamic=scheme != "int4-weights")
     found: list[dict[str, Any]] = manager.get_quantization_recipe()
     return found
 
@@ -143,12 +147,14 @@ def _leave(manager: RecipeManager, regex: str, *operations: str) -> None:
         )
 
 
-def _add_dynamic(manager: RecipeManager, regex: str) -> None:
+def _add_weights(manager: RecipeManager, regex: str, *, dynamic: bool) -> None:
+    """Weights in int8; with `dynamic`, activations too while it runs."""
     from ai_edge_quantizer import qtyping
 
+    add = manager.add_dynamic_config if dynamic else manager.add_weight_only_config
     for name in _WEIGHTED:
         # A scope of another spelling: one of the same replaces what was said of it before.
-        manager.add_dynamic_config(f"(?:{regex})", qtyping.TFLOperationName[name], num_bits=8)
+        add(f"(?:{regex})", qtyping.TFLOperationName[name], num_bits=8)
 
 
 def _add_float16(manager: RecipeManager) -> None:
