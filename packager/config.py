@@ -45,8 +45,12 @@ _CREDENTIAL = re.compile(
 """Names of environment variables that hold secrets."""
 _WORKER_DEFAULTS = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "KERAS_BACKEND": "tensorflow",
+    "KERAS_HOME": os.devnull,  # else it writes its settings into the user's home
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # its own seven take minutes
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "TF_ENABLE_ONEDNN_OPTS": "0",  # with it, sums depend on the machine
 }
 _NO_TELEMETRY = {"MLFLOW_DISABLE_TELEMETRY": "true", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "true"}
 

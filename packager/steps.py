@@ -54,6 +54,7 @@ class _ImportKey(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     framework: str
     trusted: bool
+    signature: str
     task: TaskSection
     data: dict[str, str | list[str]]
     declared: Declared
@@ -116,6 +117,7 @@ class Steps:
             source=fetched.digest,
             framework=framework,
             trusted=model.trusted,
+            signature=model.signature,
             task=task,
             data=self.data.digests(),
             declared=self.declared.key(),
@@ -126,6 +128,7 @@ class Steps:
             framework=framework,
             path=str(path),
             trusted=model.trusted,
+            signature=model.signature,
             task=task,
             data=self.data,
             declared=self.declared,

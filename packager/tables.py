@@ -142,7 +142,9 @@ class ModelTable(Table, frozen=True, kw_only=True):
     framework: str = ""
     """Default: found out from the content."""
     trusted: bool = False
-    """Whether a file that runs code when it is read (pickle, joblib) may be read."""
+    """Whether a model that runs code when it is read (pickle, Lambda layer, TorchScript) may be read."""
+    signature: str = ""
+    """Which of a SavedModel's signatures. Default: ``serving_default``, or the only one."""
     counter: Annotated[int, msgspec.Meta(ge=0)] | None = None
     """The release counter. Default: the version where that is an integer, else 0."""
     tracking_uri: str = ""

@@ -29,21 +29,25 @@ class Imported:
         task: TaskSection,
         predict: Callable[[Arrays], Arrays] | None,
         names: tuple[str, ...] = (),
+        notes: tuple[str, ...] = (),
     ) -> None:
         """`predict` gives the framework's own outputs on the ONNX model's inputs; None: the framework is ONNX itself.
 
-        `names` are those of the features, where the framework knows them.
+        `names` are those of the features, where the framework knows them; `notes` what the user should know.
         """
         self.model = model
         self.task = task
         self.predict = predict
         self.names = names
+        self.notes = notes
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What ``pack.toml`` says of the import."""
 
     trusted: bool = False
+    signature: str = ""
+    """Which of the model's signatures, where it has several; empty: the framework's default."""
 
 
 class Importer(Protocol):
