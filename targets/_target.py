@@ -106,6 +106,8 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     parity_measure: Literal["max", "rms"] = "max"
     """What the gate looks at: ``max``, `OutputParity.max_relative`, where every single value must be the source's;
     ``rms``, `OutputParity.rms_relative`, where values are rounded and one near a border may move far."""
+    worst_layer: str = ""
+    """What quantization took most from: the source model's node, and what computes it."""
     notes: tuple[str, ...] = ()
     """What the user should know, such as a dtype that was narrowed."""
 

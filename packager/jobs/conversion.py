@@ -201,7 +201,11 @@ def _measured(order: Order, made: _Made, data: _Data, runner: Shipped, turns: Tu
         golden_file=entry,
         baseline=_baseline(order, data),
         parity=ParitySection(
-            samples=len(tested), inputs=tested.origin, fidelity=runner.fidelity, outputs=compare_outputs(expected, got)
+            samples=len(tested),
+            inputs=tested.origin,
+            fidelity=runner.fidelity,
+            outputs=compare_outputs(expected, got),
+            worst_layer=artifact.worst_layer,
         ),
         scores=score(order.task, expected, got, labels) if labels is not None else None,
         latency=measure_latency(runner, stored.inputs, artifact.signature, turns),

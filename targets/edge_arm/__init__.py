@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import msgspec
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.runtimes._runtime import Runtime
     from targets._target import Arrays, Artifact, Fidelity, Finding, Runner
 
-Quantize = Literal["none", "float16", "dynamic-int8", "int8", "int8-io", "int16x8", "int4-weights"]
+Quantize = Literal["none", "float16", "dynamic-int8", "int8", "int8-io", "int16x8", "int4-weights", "auto"]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,7 +27,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     quantize: Quantize = "none"
     """``float16``, ``int4-weights``: weights; ``dynamic-int8``: weights, and activations while it runs; ``int8``:
     everything between inputs and outputs, which stay float32; ``int8-io``: those too; ``int16x8``: as ``int8``, with
-    activations in int16. The last three need calibration data."""
+    activations in int16; ``auto``: what `optimize` asks for within `auto_error` and `auto_drop`. The last four need
+    calibration data."""
+    optimize: Literal["size", "latency"] = "size"
+    """Under ``auto``: the smallest file, or the one that is estimated to be the fastest."""
+    auto_error: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.05
+    """Under ``auto``: the largest error of an output on calibration samples, root mean square over that of the output;
+    the parity gate's default limit, too."""
+    auto_drop: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
+    """Under ``auto``: the largest share of calibration samples whose class may change, where an output holds the
+    probabilities of classes."""
     batch: int = 1
     """The value of each dimension that the model leaves free."""
     io_layout: Literal["source", "nhwc"] = "source"

@@ -13,51 +13,33 @@ from manifests.digests import digest_file
 from manifests.manifest import (
     FileSection,
     HardwareSection,
-    QuantizationSection,
     ResourcesSection,
     RuntimeSection,
 )
 from targets._target import Artifact, TargetError
+from targets.edge_arm._card import card, picture
+from targets.edge_arm._choice import choose
 from targets.edge_arm._interface import interface_of, moved_arrays, with_layouts
 from targets.edge_arm._lowering import lower
-from targets.edge_arm._quantization import Network, Plan, calibration_samples, quantized
-from targets.edge_arm._recipe import CALIBRATED
 from targets.edge_arm._registry import served
 from targets.edge_arm._signature import stored_signature
 from targets.edge_arm._source import read_source
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from manifests.manifest import SignatureSection, TensorSection
     from targets._target import Arrays, Finding
     from targets.edge_arm import Options
+    from targets.edge_arm._choice import Choice
     from targets.edge_arm._lowering import Lowered
     from targets.edge_arm._source import Source
 
 _ENTRY = "model.tflite"
 _MINIMUM = "2.0.2"
 """The oldest release that was seen to load and run every operator case and every scheme."""
-_PARITY: dict[str, tuple[Literal["max", "rms"], float]] = {
-    "none": ("max", 1e-4),
-    "float16": ("max", 5e-3),
-    "dynamic-int8": ("rms", 0.02),
-    "int8": ("rms", 0.05),
-    "int8-io": ("rms", 0.05),
-    "int16x8": ("rms", 0.02),
-    "int4-weights": ("rms", 0.2),
-}
-"""Measure and default limit of the parity gate: two to three times the worst of eighteen models, see the reference."""
-_TOLERANCE = {
-    "none": (1e-3, 1e-5),
-    "float16": (1e-2, 1e-3),
-    "dynamic-int8": (0.05, 0.05),
-    "int8": (0.05, 0.05),
-    "int8-io": (0.0, 3.0),
-    "int16x8": (0.02, 0.02),
-    "int4-weights": (1e-2, 1e-3),
-}
-"""What another machine's kernels may differ by from this one's, on the same file: (rtol, atol), of stored values."""
+_CARD, _PICTURE = "card.md", "layers.svg"
 
 
 def findings(model: onnx.ModelProto) -> list[Finding]:
@@ -72,13 +54,15 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
     if lowered.findings:
         raise _refusal(lowered.findings)
     given = moved_arrays(calibration, lowered)
-    samples = calibration_samples(lowered.graph, given) if options.quantize in CALIBRATED else []
-    made = quantized(Network(lowered.graph, samples), Plan(options.quantize))
+    choice = choose(lowered.graph, options, given)
     path = out / _ENTRY
-    path.write_bytes(made.data)
-    signature = with_layouts(stored_signature(made.data, lowered.graph, options.quantize), lowered)
+    path.write_bytes(choice.made.data)
+    signature = with_layouts(stored_signature(choice.made.data, lowered.graph, choice.scheme), lowered)
     _proven(path, signature)
-    return _described(path, lowered, signature, options, len(samples))
+    if choice.layers or choice.found:
+        (out / _CARD).write_text(card(choice, _PICTURE))
+        (out / _PICTURE).write_text(picture(choice.layers))
+    return _described(out, lowered, signature, choice)
 
 
 def _fixed(model: onnx.ModelProto) -> Source:
@@ -129,29 +113,34 @@ def _sizes(entry: TensorSection) -> tuple[int, ...]:
     return tuple(int(size) for size in entry.shape)
 
 
-def _described(path: Path, lowered: Lowered, signature: SignatureSection, options: Options, samples: int) -> Artifact:
+def _described(out: Path, lowered: Lowered, signature: SignatureSection, choice: Choice) -> Artifact:
+    path = out / _ENTRY
     size = path.stat().st_size
-    measure, limit = _PARITY[options.quantize]
+    measure, limit = choice.parity
     return Artifact(
-        files=(
-            FileSection(
-                path=_ENTRY,
-                role="model",
-                digest=digest_file(path),
-                size=size,
-                media_type="application/vnd.tensorflow.lite",
-            ),
-        ),
+        files=tuple(_files(out)),
         signature=signature,
         runtime=RuntimeSection(kind="litert", minimum=_MINIMUM, entry=_ENTRY, operators=_operators(path)),
         resources=ResourcesSection(disk_bytes=size, macs=lowered.macs),
         hardware=HardwareSection(architectures=("aarch64", "armv7l", "x86_64")),
-        quantization=QuantizationSection(scheme=options.quantize, calibration_samples=samples),
-        golden_tolerance=_TOLERANCE[options.quantize],
+        quantization=choice.section,
+        golden_tolerance=choice.tolerance,
         parity_limit=limit,
         parity_measure=measure,
-        notes=lowered.notes,
+        worst_layer=choice.worst_layer,
+        notes=(*lowered.notes, *choice.notes),
     )
+
+
+def _files(out: Path) -> Iterator[FileSection]:
+    """The model first, then the card with its picture where there is one."""
+    kinds = {_ENTRY: "application/vnd.tensorflow.lite", _CARD: "text/markdown", _PICTURE: "image/svg+xml"}
+    for name, media_type in kinds.items():
+        path = out / name
+        if path.exists():
+            role: Literal["model", "other"] = "model" if name == _ENTRY else "other"
+            size = path.stat().st_size
+            yield FileSection(path=name, role=role, digest=digest_file(path), size=size, media_type=media_type)
 
 
 def _operators(path: Path) -> tuple[str, ...]:

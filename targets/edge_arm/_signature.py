@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from manifests.section import DType
-    from targets.edge_arm import Quantize
     from targets.edge_arm._graph import Graph, Tensor
+    from targets.edge_arm._recipe import Scheme
 
 
-def stored_signature(data: bytes, graph: Graph, scheme: Quantize) -> SignatureSection:
+def stored_signature(data: bytes, graph: Graph, scheme: Scheme) -> SignatureSection:
     """The names and shapes of the graph; under ``int8-io`` its float tensors are int8, by the file's own parameters.
 
     Raises:

@@ -1,0 +1,109 @@
+"""The model card: what quantization did, layer by layer, as Markdown and as a picture."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from targets.edge_arm._choice import Choice
+    from targets.edge_arm._sensitivity import Layer
+
+_MOST_LAYERS = 20
+_MOST_FILES = 40
+_WIDTH, _HEIGHT, _EDGE = 640, 240, 40
+_LOWEST = 1e-6
+"""Errors below it are drawn at the foot of the picture."""
+
+
+def card(choice: Choice, picture: str) -> str:
+    """The card's Markdown; `picture` is the name of the file that shows the layers."""
+    return "\n".join([*_head(choice), *_layers(choice.layers, picture), *_files(choice)]) + "\n"
+
+
+def _head(choice: Choice) -> Iterator[str]:
+    yield "# Quantization"
+    yield ""
+    yield f"Scheme: {choice.scheme}, calibrated with {choice.section.calibration_samples} samples."
+    for note in choice.notes:
+        yield ""
+        yield note[:1].upper() + note[1:] + "."
+
+
+def _layers(layers: list[Layer], picture: str) -> Iterator[str]:
+    if not layers:
+        return
+    ranked = sorted(layers, key=lambda layer: (-layer.added, layer.name))[:_MOST_LAYERS]
+    yield ""
+    yield "## Layers"
+    yield ""
+    yield f"![Error of each layer]({picture})"
+    yield ""
+    yield (
+        "Each layer's result against the same layer in float, on calibration samples: root mean square of the "
+        f"difference over that of the result. The {len(ranked)} of {len(layers)} that add most."
+    )
+    yield ""
+    yield "| node | operator | error | added by it |"
+    yield "|---|---|---|---|"
+    for layer in ranked:
+        yield f"| `{layer.source or layer.name}` | {layer.operator} | {layer.error:.2%} | {layer.added:.2%} |"
+
+
+def _files(choice: Choice) -> Iterator[str]:
+    if choice.found is None:
+        return
+    tried = choice.found.tried
+    yield ""
+    yield "## Files that were tried"
+    yield ""
+    yield "| file | bytes | error | classes changed | within the limits |"
+    yield "|---|---|---|---|---|"
+    chosen = choice.found.chosen
+    ranked = sorted(tried, key=lambda each: (each is not chosen, each.size))
+    for each in ranked[:_MOST_FILES]:
+        changed = f"{each.score.changed} of {each.score.rows}" if each.score.rows else ""
+        within = "yes" if each.accepted else "no"
+        yield f"| {each.label} | {each.size} | {each.score.error:.2%} | {changed} | {within} |"
+    if len(ranked) > _MOST_FILES:
+        yield ""
+        yield f"And {len(ranked) - _MOST_FILES} larger ones."
+
+
+def picture(layers: list[Layer]) -> str:
+    """The layers' errors in the order of execution, on a logarithmic scale, as SVG; what each adds is dark."""
+    from math import log10
+
+    top = max(0, *(log10(max(layer.error, _LOWEST)) for layer in layers))
+    bottom = log10(_LOWEST)
+    step = (_WIDTH - 2 * _EDGE) / max(len(layers), 1)
+
+    def height(value: float) -> float:
+        return (log10(max(value, _LOWEST)) - bottom) / (top - bottom) * (_HEIGHT - 2 * _EDGE)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-size="10">',
+        "<title>Error of each layer</title>",
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
+    ]
+    for exponent in range(-6, int(top) + 1):
+        y = _HEIGHT - _EDGE - height(10.0**exponent)
+        parts.append(f'<line x1="{_EDGE}" x2="{_WIDTH - _EDGE}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
+        parts.append(f'<text x="{_EDGE - 4}" y="{y + 3:.1f}" text-anchor="end">1e{exponent}</text>')
+    for place, layer in enumerate(layers):
+        x = _EDGE + place * step
+        name = escape(f"{layer.source or layer.name} ({layer.operator}): {layer.error:.2%}, adds {layer.added:.2%}")
+        parts.append(f"<g><title>{name}</title>")
+        for value, colour in ((layer.error, "#b8cbe6"), (layer.added, "#27548a")):
+            tall = height(value)
+            parts.append(
+                f'<rect x="{x:.1f}" y="{_HEIGHT - _EDGE - tall:.1f}" width="{step * 0.8:.1f}" height="{tall:.1f}" '
+                f'fill="{colour}"/>'
+            )
+        parts.append("</g>")
+    parts.append(
+        f'<text x="{_EDGE}" y="{_HEIGHT - 14}">layers in the order of execution; light: error, dark: added by it</text>'
+    )
+    return "\n".join([*parts, "</svg>"]) + "\n"
