@@ -75,6 +75,10 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     """Whether operators of the domain ``ai.onnx.ml`` may remain."""
     functions: bool = False
     """Whether model-local functions may remain."""
+    fused: bool = True
+    """Whether onnxruntime's own operators (``com.microsoft``) may remain."""
+    decomposed: tuple[str, ...] = ()
+    """Operators that the target lacks and that ONNX defines by simpler ones, such as ``LayerNormalization``."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,12 +8,14 @@ from packager.errors import ConversionError
 from packager.hub import (
     bind_dimensions,
     convert_opset,
+    decompose,
     fold_branches,
     fold_constants,
     inline_functions,
     lower_ml,
     raise_opset,
     remove_identities,
+    split_fused,
 )
 
 if TYPE_CHECKING:
@@ -22,14 +24,17 @@ if TYPE_CHECKING:
     from packager.hub.form import Form, Pass
 
 # Functions first: the others look at plain nodes only. Old operators come up before ai.onnx.ml, whose lowerings need
-# comparisons and gathers that old versions had not. Branches before folding, whose onnxruntime may fail on an If with a
+# comparisons and gathers that old versions had not. Composite operators while all shapes are known, and before folding,
+# which computes what their definitions leave constant. Branches before folding, whose onnxruntime may fail on an If with a
 # known condition, and again after it, when more are known. Then what they leave behind, and last the way down to an old
 # opset, which has no words for much that is folded by then.
 PASSES: tuple[Pass, ...] = (
     inline_functions,
     raise_opset,
+    split_fused,
     lower_ml,
     bind_dimensions,
+    decompose,
     fold_branches,
     fold_constants,
     fold_branches,

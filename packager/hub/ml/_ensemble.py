@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from packager.hub.ml._writer import Unsupported, floats, integers, number, tensor, text
+from packager.hub.writer import Unsupported, floats, integers, number, tensor, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager.hub.ml._writer import BOOL, FLOAT
+from packager.hub.writer import BOOL, FLOAT
 
 if TYPE_CHECKING:
-    from packager.hub.ml._writer import Array, Writer
+    from packager.hub.writer import Array, Writer
 
 _ROUNDS = 100
 _NEAR = 0.005

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager.hub.ml._writer import (
+from packager.hub.writer import (
     FLOAT,
     INT64,
     Unsupported,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from packager.hub.ml._writer import Array, Writer
+    from packager.hub.writer import Array, Writer
 
 _STRINGS_COMPARE = 19
 """The opset from which Equal takes strings."""

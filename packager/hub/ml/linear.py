@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager.hub.ml._writer import Unsupported, attributes_of, floats, labels, number, text
 from packager.hub.ml.transforms import best_label, complement, transform
+from packager.hub.writer import Unsupported, attributes_of, floats, labels, number, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import onnx
 
-    from packager.hub.ml._writer import Array, Writer
+    from packager.hub.writer import Array, Writer
 
 _TWO = 2
 

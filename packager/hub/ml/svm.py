@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager.hub.ml._writer import (
+from packager.hub.ml.coupling import coupled
+from packager.hub.ml.transforms import best_label, complement, transform
+from packager.hub.writer import (
     DOUBLE,
     FLOAT,
     Unsupported,
@@ -15,15 +17,13 @@ from packager.hub.ml._writer import (
     number,
     text,
 )
-from packager.hub.ml.coupling import coupled
-from packager.hub.ml.transforms import best_label, complement, transform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import onnx
 
-    from packager.hub.ml._writer import Array, Writer
+    from packager.hub.writer import Array, Writer
 
 _TWO = 2
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager.hub.ml._writer import DOUBLE, FLOAT, Unsupported
+from packager.hub.writer import DOUBLE, FLOAT, Unsupported
 
 if TYPE_CHECKING:
-    from packager.hub.ml._writer import Array, Writer
+    from packager.hub.writer import Array, Writer
 
 _NEAR_ZERO = 1e-7
 """What SOFTMAX_ZERO takes for zero in onnxruntime."""

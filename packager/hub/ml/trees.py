@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from packager.hub.ml._ensemble import LEAF, read_nodes, read_tree_ensemble
-from packager.hub.ml._writer import DOUBLE, FLOAT, Unsupported, attributes_of, labels, number
 from packager.hub.ml.transforms import best_label, transform
 from packager.hub.ml.walks import walk
+from packager.hub.writer import DOUBLE, FLOAT, Unsupported, attributes_of, labels, number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from packager.hub.ml._ensemble import Ensemble
-    from packager.hub.ml._writer import Writer
     from packager.hub.ml.walks import Walk
+    from packager.hub.writer import Writer
 
 _DEEPEST = 64
 """A tree may be a list as long as the data; each level costs as much as the first."""
@@ -138,22 +138,25 @@ def _aggregated(writer: Writer, source: str, ensemble: Ensemble) -> str:
         if not ensemble.given[leaf].all():
             raise Unsupported(f"some leaves say nothing of a target, and the aggregate is {ensemble.aggregate}")
         operator = "ReduceMin" if ensemble.aggregate == "MIN" else "ReduceMax"
-        columns = [
-            writer.reduce(operator, _values(writer, reached, column.astype(np.float32), trees), 1)
-            for column in ensemble.weights.T
-        ]
-        return _beside(writer, columns)
+        return _beside(
+            writer,
+            [
+                writer.reduce(operator, _values(writer, reached, column.astype(np.float32), trees), 0)
+                for column in ensemble.weights.T
+            ],
+        )
     owner = _single_targets(ensemble)
     if targets > 1 and owner is not None:
         # Each tree speaks of one target alone, as in boosting: one number a tree, and then to its target.
-        spread = np.zeros((trees, targets))
-        spread[np.arange(trees), owner] = 1
+        spread = np.zeros((targets, trees))
+        spread[owner, np.arange(trees)] = 1
         values = _values(writer, reached, ensemble.weights.sum(axis=1), trees)
-        total = writer.add("MatMul", [values, writer.constant(spread)])
+        product = writer.add("MatMul", [writer.constant(spread), values])
+        total = writer.add("Transpose", [product], perm=[1, 0])
     else:
         total = _beside(
             writer,
-            [writer.reduce("ReduceSum", _values(writer, reached, column, trees), 1) for column in ensemble.weights.T],
+            [writer.reduce("ReduceSum", _values(writer, reached, column, trees), 0) for column in ensemble.weights.T],
         )
     if ensemble.aggregate == "AVERAGE":
         total = writer.add("Div", [total, writer.constant(np.array([float(trees)]))])
@@ -161,19 +164,22 @@ def _aggregated(writer: Writer, source: str, ensemble: Ensemble) -> str:
 
 
 def _values(writer: Writer, reached: Walk, table: NDArray[np.floating], trees: int) -> str:
-    """What each row's leaf in each tree says of one target: of the table's type, (rows, trees)."""
+    """What each row's leaf in each tree says of one target: of the table's type, (trees, rows)."""
     import numpy as np
 
     narrow = table.astype(np.float32)
     exact = bool((narrow == table).all())
     held = narrow if exact else table
     found = writer.add("GatherElements", [writer.constant(held[reached.leaves]), reached.place], axis=0)
-    matrix = writer.add("Reshape", [found, writer.integers(-1, trees)])
+    matrix = writer.add("Reshape", [found, writer.integers(trees, -1)])
     return writer.add("Cast", [matrix], to=DOUBLE) if held.dtype != table.dtype else matrix
 
 
-def _beside(writer: Writer, columns: list[str]) -> str:
-    return columns[0] if len(columns) == 1 else writer.add("Concat", columns, axis=1)
+def _beside(writer: Writer, lines: list[str]) -> str:
+    """Of a line, (1, rows), for each target, the matrix (rows, targets)."""
+    if len(lines) == 1:
+        return writer.add("Reshape", [lines[0], writer.integers(-1, 1)])
+    return writer.add("Transpose", [writer.add("Concat", lines, axis=0)], perm=[1, 0])
 
 
 def _single_targets(ensemble: Ensemble) -> NDArray[np.intp] | None:

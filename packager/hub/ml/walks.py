@@ -18,14 +18,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from packager.hub.ml._ensemble import FIRST_QUESTION, LEAF, MODES
-from packager.hub.ml._writer import DOUBLE, FLOAT, INT32
+from packager.hub.writer import DOUBLE, FLOAT, INT32
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
     from packager.hub.ml._ensemble import Ensemble
-    from packager.hub.ml._writer import Array, Writer
+    from packager.hub.writer import Array, Writer
 
 _FILLING = 1.5
 """How many times as large the tables of the perfect layout may be; see ``bench/lowering.py`` for what either costs."""
@@ -35,7 +37,7 @@ class Walk(NamedTuple):
     """Where each row arrives in each tree."""
 
     place: str
-    """Row by row, tree by tree: int32, (rows x trees)."""
+    """Tree by tree, row by row: int32, (trees x rows)."""
     leaves: NDArray[np.int32]
     """The node that each place is."""
 
@@ -62,12 +64,8 @@ def walk(writer: Writer, source: str, ensemble: Ensemble) -> Walk:
     asked = asked._replace(feature=_columns(asked.feature, len(ensemble.questions)))
     step = _Step(writer, rows, asked, ensemble)
     depth, trees = ensemble.depth(), len(ensemble.roots)
-    filled = trees * 2 ** min(depth, 40)
-    return (
-        _perfect(step, ensemble, depth)
-        if filled <= _FILLING * len(ensemble.feature)
-        else _linked(step, ensemble, depth)
-    )
+    layout = _perfect if trees * 2**depth <= _FILLING * len(ensemble.feature) else _linked
+    return layout(step, ensemble, depth)
 
 
 def questions(ensemble: Ensemble, dtype: type[np.floating]) -> Questions:
@@ -136,11 +134,13 @@ def _perfect(step: _Step, ensemble: Ensemble, depth: int) -> Walk:
     import numpy as np
 
     nodes = ensemble.roots
-    place = step.first(nodes)
-    for _ in range(depth):
-        bit = step.compare(place, nodes)
-        twice = step.writer.add("Add", [place, place])
-        place = step.writer.add("Add", [twice, bit])
+    place = ""
+    for level in range(depth):
+        if level:
+            twice = step.writer.add("Add", [place, place])
+            place = step.writer.add("Add", [twice, step.compare(place, nodes)])
+        else:
+            place = step.first(nodes, 2 * np.arange(len(nodes), dtype=np.int32))
         nodes = np.stack([step.asked.yes[nodes], step.asked.no[nodes]], axis=1).reshape(-1)
     return Walk(place, nodes)
 
@@ -159,8 +159,8 @@ def _linked(step: _Step, ensemble: Ensemble, depth: int) -> Walk:
     is_inner = ensemble.mode[nodes] != LEAF
     child = np.arange(len(nodes), dtype=np.int32)
     child[is_inner] = len(ensemble.roots) + 2 * np.arange(is_inner.sum())
-    place = step.first(ensemble.roots)
-    for _ in range(depth):
+    place = step.first(ensemble.roots, child[: len(ensemble.roots)])
+    for _ in range(depth - 1):
         bit = step.compare(place, nodes)
         place = step.writer.add("Add", [step.look_up(child, place), bit])
     return Walk(place, nodes)
@@ -173,30 +173,33 @@ class _Step:
         import numpy as np
 
         self.writer = writer
-        self.asked = asked
         self._trees = len(ensemble.roots)
         inner = ensemble.mode != LEAF
-        self._filled = not asked.equal.any() and bool(np.isfinite(asked.threshold[inner]).all())
-        missing = asked.missing[inner]
-        kind = asked.threshold.dtype
-        if self._filled and not missing.any():
-            rows = self._without_nan(rows, kind.type(np.inf))
-        elif self._filled and missing.all():
-            rows = self._without_nan(rows, kind.type(-np.inf))
-        else:
-            self._filled = False
-        self._rows = rows
+        self._plain = not asked.equal.any() and bool(np.isfinite(asked.threshold[inner]).all())
+        used, feature = np.unique(asked.feature[inner], return_inverse=True)
+        places = np.zeros(len(inner), dtype=np.int32)
+        places[inner] = feature
+        chosen = writer.add("Gather", [rows, writer.integers(*used.tolist())], axis=1)
+        columns = writer.add("Transpose", [chosen], perm=[1, 0])
+        missing = asked.missing & inner
+        if self._plain:
+            # Each column twice at most: once with what is missing above all thresholds, once with it below.
+            parts = [] if missing[inner].all() else [self._without_nan(columns, asked.threshold.dtype.type(np.inf))]
+            if missing.any():
+                places = np.where(missing, places + len(used) * len(parts), places)
+                parts.append(self._without_nan(columns, asked.threshold.dtype.type(-np.inf)))
+            columns = parts[0] if len(parts) == 1 else writer.add("Concat", parts, axis=0)
+        self._columns = columns
+        self.asked = asked._replace(feature=places.astype(np.int32))
 
-    def first(self, roots: NDArray[np.int32]) -> str:
-        """The place of each row in each tree before the first comparison."""
-        import numpy as np
-
-        # Nothing is less than minus infinity: zeros, as many as there are rows.
-        least = self.writer.constant(np.array([-np.inf], dtype=self.asked.threshold.dtype))
-        column = self.writer.add("Gather", [self._rows, self.writer.integers(0)], axis=1)
-        nothing = self.writer.add("Cast", [self.writer.add("Less", [column, least])], to=INT32)
-        starts = self.writer.constant(np.arange(len(roots), dtype=np.int32)[np.newaxis])
-        return self._flat(self.writer.add("Add", [nothing, starts]))
+    def first(self, roots: NDArray[np.int32], following: NDArray[np.int32]) -> str:
+        """The place after the first comparison, which is the same for all rows; `following` are those of "yes"."""
+        writer, asked = self.writer, self.asked
+        places = writer.constant(asked.feature[roots].astype("int64"))
+        values = writer.add("Gather", [self._columns, places], axis=0)
+        tables = [asked.threshold, asked.equal, asked.missing]
+        bit = self._answered(values, *(self._constant(table[roots, None]) for table in tables))
+        return self._flat(writer.add("Add", [bit, writer.constant(following[:, None])]))
 
     def look_up(self, table: Array, place: str) -> str:
         """The table's entry for each place."""
@@ -205,24 +208,37 @@ class _Step:
     def compare(self, place: str, nodes: NDArray[np.int32]) -> str:
         """1 where the answer is no, else 0; `nodes` are those that places stand for."""
         writer, asked = self.writer, self.asked
-        columns = writer.add("Reshape", [self.look_up(asked.feature[nodes], place), writer.integers(-1, self._trees)])
-        values = self._flat(writer.add("GatherElements", [self._rows, columns], axis=1))
-        threshold = self.look_up(asked.threshold[nodes], place)
-        if self._filled:
-            return writer.add("Cast", [writer.add("Greater", [values, threshold])], to=INT32)
-        taken = writer.add("LessOrEqual", [values, threshold])
-        if asked.equal.any():
-            exact = self.look_up(asked.equal[nodes], place)
-            same = writer.add("And", [exact, writer.add("Equal", [values, threshold])])
+        columns = writer.add("Reshape", [self.look_up(asked.feature[nodes], place), writer.integers(self._trees, -1)])
+        values = self._flat(writer.add("GatherElements", [self._columns, columns], axis=0))
+        tables = [asked.threshold, asked.equal, asked.missing]
+        return self._answered(values, *(self._looked_up(table[nodes], place) for table in tables))
+
+    def _answered(
+        self, values: str, threshold: Callable[[], str], equal: Callable[[], str], missing: Callable[[], str]
+    ) -> str:
+        writer = self.writer
+        limit = threshold()
+        if self._plain:
+            return writer.add("Cast", [writer.add("Greater", [values, limit])], to=INT32)
+        taken = writer.add("LessOrEqual", [values, limit])
+        if self.asked.equal.any():
+            exact = equal()
+            same = writer.add("And", [exact, writer.add("Equal", [values, limit])])
             taken = writer.add("Or", [same, writer.add("And", [writer.add("Not", [exact]), taken])])
-        astray = writer.add("And", [writer.add("IsNaN", [values]), self.look_up(asked.missing[nodes], place)])
+        astray = writer.add("And", [writer.add("IsNaN", [values]), missing()])
         return writer.add("Cast", [writer.add("Not", [writer.add("Or", [taken, astray])])], to=INT32)
+
+    def _constant(self, table: Array) -> Callable[[], str]:
+        return lambda: self.writer.constant(table)
+
+    def _looked_up(self, table: Array, place: str) -> Callable[[], str]:
+        return lambda: self.look_up(table, place)
 
     def _flat(self, source: str) -> str:
         return self.writer.add("Reshape", [source, self.writer.integers(-1)])
 
-    def _without_nan(self, rows: str, fill: np.floating) -> str:
+    def _without_nan(self, columns: str, fill: np.floating) -> str:
         import numpy as np
 
-        absent = self.writer.add("IsNaN", [rows])
-        return self.writer.add("Where", [absent, self.writer.constant(np.array([fill])), rows])
+        absent = self.writer.add("IsNaN", [columns])
+        return self.writer.add("Where", [absent, self.writer.constant(np.array([fill])), columns])

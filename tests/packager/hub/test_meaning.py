@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from onnx.defs import get_all_schemas
 
 from packager.errors import ConversionError
 from packager.hub.form import Form
@@ -27,8 +28,16 @@ FEWEST_CASES = 1550
 """Of 1,884 node tests; of the others onnxruntime has no operator, or numpy no type, or the results differ already."""
 
 
+COMPOSITES = tuple(
+    sorted(entry.name for entry in get_all_schemas() if entry.has_function or entry.has_context_dependent_function)
+)
+"""All operators that ONNX defines by others."""
+
+
 def form(opset: tuple[int, int], case: NodeCase) -> Form:
-    needs = Needs(opset=opset, ir_version=14, static_shapes=True, ml_operators=False)
+    needs = Needs(
+        opset=opset, ir_version=14, static_shapes=True, ml_operators=False, fused=False, decomposed=COMPOSITES
+    )
     return Form(needs=needs, free_dimensions=case.free_dimensions())
 
 

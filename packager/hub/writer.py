@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
     import onnx
@@ -32,10 +32,11 @@ class Writer:
         version: int,
         read: frozenset[str],
         kinds: Mapping[str, tuple[int, tuple[int | None, ...] | None]],
+        known: Mapping[str, onnx.TensorProto],
     ) -> None:
         """`version` is the default opset's; `read` are the names that some node or output of the graph reads.
 
-        `kinds` are the element type and the shape of each value, as far as they are known.
+        `kinds` are the element type and the shape of each value, as far as they are known; `known` the constants.
         """
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
@@ -43,6 +44,7 @@ class Writer:
         self.read = read
         self._prefix = prefix
         self._kinds = kinds
+        self._constants = known
         self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
     def type_of(self, name: str) -> int:
@@ -55,19 +57,40 @@ class Writer:
             raise Unsupported(f"the type of '{name}' is not known")
         return self._kinds[name][0]
 
+    def dtype(self, name: str) -> np.dtype[np.generic]:
+        """The same for numpy.
+
+        Raises:
+            Unsupported: it is not known.
+        """
+        import onnx
+
+        return onnx.helper.tensor_dtype_to_np_dtype(self.type_of(name))
+
+    def value(self, name: str) -> Array | None:
+        """What a constant holds; None where it is computed, or a caller may override it."""
+        import onnx.numpy_helper
+
+        return onnx.numpy_helper.to_array(self._constants[name]) if name in self._constants else None
+
     def rank(self, name: str) -> int:
         """The number of dimensions of a value of the graph.
 
         Raises:
             Unsupported: it is not known.
         """
-        return len(self._shape(name))
+        return len(self.shape(name))
 
     def width(self, name: str) -> int | None:
         """The size of the last dimension; None where it is free."""
-        return self._shape(name)[-1]
+        return self.shape(name)[-1]
 
-    def _shape(self, name: str) -> tuple[int | None, ...]:
+    def shape(self, name: str) -> tuple[int | None, ...]:
+        """The dimensions; None for those that are free.
+
+        Raises:
+            Unsupported: their number is not known.
+        """
         shape = self._kinds[name][1] if name in self._kinds else None
         if shape is None:
             raise Unsupported(f"the rank of '{name}' is not known")
@@ -91,6 +114,12 @@ class Writer:
         read = {name for node in every_node(self.nodes) for name in node.input}
         return [entry for entry in self.constants if entry.name in read]
 
+    def alike(self, value: float, name: str) -> str:
+        """The name of a constant of the type of a value of the graph."""
+        import numpy as np
+
+        return self.constant(np.array(value, dtype=self.dtype(name)))
+
     def integers(self, *values: int) -> str:
         """The name of a constant of int64."""
         import numpy as np
@@ -104,14 +133,25 @@ class Writer:
 
     def inner(self, name: str) -> Writer:
         """What collects the nodes of a subgraph; its constants belong to the graph around it."""
-        return Writer(f"{self._prefix}/{name}", self.version, self.read, self._kinds)
+        return Writer(f"{self._prefix}/{name}", self.version, self.read, self._kinds, self._constants)
+
+    def add_many(self, operator: str, inputs: Sequence[str], count: int, **attributes: int) -> list[str]:
+        """Add a node of the default domain with several outputs; their names are returned."""
+        import onnx
+
+        name = f"{self._prefix}/{operator}.{len(self.nodes)}"
+        outputs = [f"{name}.{place}" for place in range(count)]
+        node = onnx.helper.make_node(operator, inputs, outputs, name=name)
+        node.attribute.extend(onnx.helper.make_attribute(key, value) for key, value in attributes.items())
+        self.nodes.append(node)
+        return outputs
 
     def add(
         self,
         operator: str,
         inputs: Sequence[str],
         output: str = "",
-        **attributes: float | str | list[int] | onnx.GraphProto,
+        **attributes: Any,  # noqa: ANN401 - whatever onnx.helper.make_attribute takes
     ) -> str:
         """Add a node of the default domain; the name of its output is returned."""
         import onnx
@@ -152,6 +192,11 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, object]:
     import onnx
 
     return {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+
+
+def copy_attributes(node: onnx.NodeProto, drop: Collection[str]) -> dict[str, Any]:
+    """The attributes that are written but for some, to be given to another node."""
+    return {name: value for name, value in attributes_of(node).items() if name not in drop}
 
 
 def floats(attributes: Mapping[str, object], name: str) -> list[float]:
