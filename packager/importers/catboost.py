@@ -20,6 +20,7 @@ from packager.importers._forest import write_forest
 from packager.importers._graph import INPUT, Graph, tensor_info
 from packager.importers._importer import Imported
 from packager.importers._links import write_link, write_two_classes
+from packager.importers._objects import library_of, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,23 +59,36 @@ _OTHER = frozenset({"RMSEWithUncertainty"})
 
 def find_model(path: Path) -> Path | None:
     """The file itself, MLflow's, or the only one in the folder."""
-    return find_file(path, ("catboost", "data"), _is_native)
+    return find_file(path, ("catboost", "data"), lambda file: _is_native(file) or library_of(file) == "catboost")
 
 
 def read_model(path: Path, options: Options) -> Imported:
     """Float32 of (N, features) in, probabilities or values out."""
-    del options
+    if not _is_native(path):
+        return _read_object(path, options)
     data = read_bounded(path, SIZE_LIMIT)
     if data.startswith(_CBM):
         _check_length(data)
         model = _load(path, "cbm")
-        stored = parse_model(_as_json(model, path.name))
+        stored = stored_of(model, path.name)
     else:
         stored = parse_model(data)
         convert(stored)  # what is broken is found before CatBoost sees it
         model = _load(path, "json")
     converted, task = convert(stored)
     return Imported(converted, task=task, predict=_prediction(model, stored, task), names=schema.names_of(stored))
+
+
+def _read_object(path: Path, options: Options) -> Imported:
+    import catboost
+
+    model, notes = read_object(path, options, frozenset())
+    if not isinstance(model, catboost.CatBoost):
+        raise ConversionError("import.catboost", f"expected an estimator of CatBoost, got a {type(model).__name__}")
+    stored = stored_of(model, path.name)
+    converted, task = convert(stored)
+    predict = _prediction(model, stored, task)
+    return Imported(converted, task=task, predict=predict, names=schema.names_of(stored), notes=notes)
 
 
 def parse_model(data: bytes) -> schema.Stored:
@@ -135,7 +149,12 @@ def _check_length(data: bytes) -> None:
         )
 
 
-def _as_json(model: catboost.CatBoost, name: str) -> bytes:
+def stored_of(model: catboost.CatBoost, name: str) -> schema.Stored:
+    """What a model in memory would store; `name` is what errors call it.
+
+    Raises:
+        ConversionError: CatBoost can't write it as JSON.
+    """
     import catboost
 
     with tempfile.TemporaryDirectory() as folder:
@@ -144,7 +163,7 @@ def _as_json(model: catboost.CatBoost, name: str) -> bytes:
             model.save_model(str(written), format="json")
         except catboost.CatBoostError as error:
             raise _unreadable(name, error) from error
-        return written.read_bytes()
+        return parse_model(written.read_bytes())
 
 
 def _load(path: Path, kind: str) -> catboost.CatBoost:

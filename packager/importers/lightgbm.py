@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from manifests.manifest import TaskSection
 from packager.errors import ConversionError
 from packager.importers import _lightgbm_model as schema
@@ -15,6 +17,7 @@ from packager.importers._forest import write_forest
 from packager.importers._graph import INPUT, Graph, tensor_info
 from packager.importers._importer import Imported
 from packager.importers._links import write_link, write_two_classes
+from packager.importers._objects import library_of, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +36,7 @@ TOLERANCE = 1e-5
 SIZE_LIMIT = 1 << 30
 """Of the file, in bytes: some ten million nodes."""
 
+_NAMESPACES = frozenset({"lightgbm", "numpy", "scipy", "sklearn"})
 _START = b"tree\nversion=v"
 _LINKS: dict[str, Link] = {
     "binary": "logistic",
@@ -57,16 +61,32 @@ _LINKS: dict[str, Link] = {
 
 def find_model(path: Path) -> Path | None:
     """The file itself, MLflow's, or the only one in the folder."""
-    return find_file(path, ("lightgbm", "data"), _is_native)
+    return find_file(path, ("lightgbm", "data"), lambda file: _is_native(file) or library_of(file) == "lightgbm")
 
 
 def read_model(path: Path, options: Options) -> Imported:
     """Float32 of (N, features) in, probabilities or values out."""
-    del options
+    if not _is_native(path):
+        return _read_object(path, options)
     text = read_bounded(path, SIZE_LIMIT).decode(errors="replace")
     stored = schema.parse_model(text)
     model, task = convert(stored)
     return Imported(model, task=task, predict=_prediction(_load(text, path.name), task), names=stored.names)
+
+
+def _read_object(path: Path, options: Options) -> Imported:
+    import lightgbm
+
+    found, notes = read_object(path, options, _NAMESPACES)
+    booster = found if isinstance(found, lightgbm.Booster) else getattr(found, "booster_", None)
+    if not isinstance(booster, lightgbm.Booster):
+        raise ConversionError("import.lightgbm", f"expected an estimator of LightGBM, got a {type(found).__name__}")
+    stored = schema.parse_model(booster.model_to_string())
+    model, task = convert(stored)
+    classes = getattr(found, "classes_", ())
+    if len(classes) == len(task.labels):
+        task = msgspec.structs.replace(task, labels=tuple(map(str, classes)))
+    return Imported(model, task=task, predict=_prediction(booster, task), names=stored.names, notes=notes)
 
 
 def convert(stored: schema.Stored) -> tuple[onnx.ModelProto, TaskSection]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from manifests.manifest import TaskSection
 from packager.errors import ConversionError
 from packager.hub.graph import keep_outputs
+from packager.importers._files import find_file, first_bytes
+from packager.importers._graph import BATCH
 from packager.importers._importer import Imported
-from packager.importers._mlmodel import flavor_file
+from packager.importers._objects import library_of, read_object
+from packager.importers._sklearn_conversion import convert_estimator
+from packager.importers._sklearn_inputs import by_place, inputs_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,85 +25,46 @@ if TYPE_CHECKING:
 DISTRIBUTIONS = ("scikit-learn", "skl2onnx", "skops")
 EXTRA = "sklearn"
 TOLERANCE = 1e-3
-OPSET = 19
-"""Within 13 to 21, which skl2onnx writes and every target's passes bring to the target's range."""
 
-_INPUT = "x"
-_BATCH = "N"
-_NAMESPACES = frozenset({"numpy", "scipy", "sklearn"})
+_NAMESPACES = frozenset({"catboost", "lightgbm", "numpy", "scipy", "sklearn", "xgboost"})
 """Whose classes a skops file may name: their constructors run no code of the file."""
-_PICKLE = 0x80
-_PICKLE_PROTOCOLS = frozenset({2, 3, 4, 5})
-_ZLIB = 0x78
-"""First byte of joblib's default compression."""
+_OTHERS = frozenset({"", "catboost", "keras", "lightgbm", "tensorflow", "torch", "xgboost"})
+"""Libraries whose objects other importers read."""
+_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+"""How PyTorch's old files start: a pickle of a number, and others behind it."""
 
 
 def find_model(path: Path) -> Path | None:
     """The file itself, MLflow's, or the only one in the folder."""
-    if path.is_dir():
-        flavored = flavor_file(path, "sklearn", "pickled_model")
-        if flavored is not None:
-            return flavored
-        inside = [entry for entry in sorted(path.iterdir()) if entry.is_file() and _looks_like_ours(entry)]
-        return inside[0] if len(inside) == 1 else None
-    return path if _looks_like_ours(path) else None
+    return find_file(path, ("sklearn", "pickled_model"), _is_ours)
 
 
 def read_model(path: Path, options: Options) -> Imported:
-    """The estimator as ONNX: float32 in, free batch, probabilities (classifier) or the value (regressor) out."""
-    estimator = _read_skops(path) if zipfile.is_zipfile(path) else _read_pickle(path, trusted=options.trusted)
-    features = getattr(estimator, "n_features_in_", None)
-    if not isinstance(features, int):
-        raise ConversionError(
-            "import.sklearn",
-            f"a {type(estimator).__name__} does not say how many features it takes",
-            hint="fit it first",
-        )
+    """The estimator as ONNX: a free batch in, probabilities (classifier) or the value (regressor) out.
+
+    Numbers come as one float32 input of (N, features), documents as text of (N,), and columns of several kinds as an
+    input each.
+    """
+    from sklearn.base import BaseEstimator
+
+    estimator, notes = read_object(path, options, _NAMESPACES)
+    if not isinstance(estimator, BaseEstimator):
+        raise ConversionError("import.sklearn", f"expected an estimator, got a {type(estimator).__name__}")
+    inputs = inputs_of(estimator)
     task, output = _task(estimator)
-    model = _convert(estimator, features, classifier=task.kind == "classification")
+    model = convert_estimator(by_place(estimator, inputs.names), inputs)
     keep_outputs(model, [output])
     _name_batch(model)
 
-    def predict(inputs: Arrays) -> Arrays:
+    def predict(arrays: Arrays) -> Arrays:
         import numpy as np
 
-        # A feature name would make sklearn ask for a data frame; what it was trained on does not matter here.
         method = estimator.predict_proba if task.kind == "classification" else estimator.predict
-        values = np.asarray(method(inputs[_INPUT]))
+        values = np.asarray(method(inputs.samples(arrays)))
         return {output: values if values.ndim > 1 else values.reshape(-1, 1)}
 
-    names = getattr(estimator, "feature_names_in_", ())
-    return Imported(model, task=task, predict=predict, names=tuple(str(name) for name in names))
-
-
-def _read_skops(path: Path) -> BaseEstimator:
-    import skops.io
-    from skops.io.exceptions import UntrustedTypesFoundException
-
-    unknown = cast("list[str]", skops.io.get_untrusted_types(file=path))
-    foreign = sorted(name for name in unknown if name.partition(".")[0] not in _NAMESPACES)
-    if foreign:
-        raise ConversionError(
-            "import.untrusted",
-            f"'{path.name}' names types outside of scikit-learn, numpy and scipy: {', '.join(foreign)}",
-            hint="store the model with those libraries' estimators alone, or as ONNX",
-        )
-    try:
-        return cast("BaseEstimator", skops.io.load(path, trusted=unknown))
-    except (UntrustedTypesFoundException, ValueError, TypeError, KeyError, ImportError, AttributeError) as error:
-        raise ConversionError("import.skops", f"'{path.name}' can't be read by skops: {error}") from error
-
-
-def _read_pickle(path: Path, *, trusted: bool) -> BaseEstimator:
-    if not trusted:
-        raise ConversionError(
-            "import.pickle",
-            f"'{path.name}' is a pickle, which runs code when it is read",
-            hint="store it with skops.io.dump; or, where you know who made it, set trusted = true in [model]",
-        )
-    import joblib
-
-    return cast("BaseEstimator", joblib.load(path))
+    single = len(inputs.kinds) == 1
+    return Imported(model, task=task, predict=predict, names=inputs.names if single else (), notes=notes)
 
 
 def _task(estimator: BaseEstimator) -> tuple[TaskSection, str]:
@@ -122,52 +86,15 @@ def _task(estimator: BaseEstimator) -> tuple[TaskSection, str]:
     raise ConversionError("import.sklearn", f"expected a classifier or a regressor, got a {type(estimator).__name__}")
 
 
-def _convert(estimator: BaseEstimator, features: int, *, classifier: bool) -> onnx.ModelProto:
-    import skl2onnx
-    from skl2onnx.common.data_types import FloatTensorType
-    from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
-
-    options = {id(estimator): {"zipmap": False}} if classifier else None
-    try:
-        model = skl2onnx.to_onnx(
-            estimator,
-            initial_types=[(_INPUT, FloatTensorType([None, features]))],
-            target_opset={"": OPSET, "ai.onnx.ml": 3},
-            options=options,
-        )
-    except (
-        MissingConverter,
-        MissingShapeCalculator,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-    ) as error:
-        problem = str(error).strip().partition("\n")[0][:300]
-        raise ConversionError(
-            "import.sklearn", f"skl2onnx can't convert a {type(estimator).__name__}: {problem}"
-        ) from error
-    return cast("onnx.ModelProto", model)
-
-
 def _name_batch(model: onnx.ModelProto) -> None:
     """Call the free first dimension of inputs and outputs by one name, and forget names that change from run to run."""
     for entry in [*model.graph.input, *model.graph.output]:
-        entry.type.tensor_type.shape.dim[0].dim_param = _BATCH
+        entry.type.tensor_type.shape.dim[0].dim_param = BATCH
     model.graph.name = "model"
     model.doc_string = ""
     for node in model.graph.node:
         node.doc_string = ""
 
 
-def _looks_like_ours(path: Path) -> bool:
-    with path.open("rb") as stream:
-        head = stream.read(2)
-    if head == b"PK":
-        try:
-            with zipfile.ZipFile(path) as archive:
-                return "schema.json" in archive.namelist()
-        except zipfile.BadZipFile:
-            return False
-    pickled = len(head) == 2 and head[0] == _PICKLE and head[1] in _PICKLE_PROTOCOLS  # noqa: PLR2004 - the length just read
-    return pickled or (head[:1] == bytes([_ZLIB]) and path.suffix in {".joblib", ".pkl", ".pickle"})
+def _is_ours(path: Path) -> bool:
+    return library_of(path) not in _OTHERS and first_bytes(path, len(_TORCH)) != _TORCH

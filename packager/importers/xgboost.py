@@ -5,6 +5,7 @@ The file is parsed and checked here before XGBoost sees it; XGBoost itself is as
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from packager.importers._forest import write_forest
 from packager.importers._graph import INPUT, Graph, tensor_info
 from packager.importers._importer import Imported
 from packager.importers._links import write_link, write_two_classes
+from packager.importers._objects import library_of, read_object
 from packager.importers._ubjson import parse_ubjson
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ TOLERANCE = 1e-5
 SIZE_LIMIT = 1 << 30
 """Of the file, in bytes: some ten million nodes."""
 
+_NAMESPACES = frozenset({"numpy", "scipy", "sklearn", "xgboost"})
 _UBJ = re.compile(rb"\{(?:[iU]\x07|I\x00\x07|l\x00{3}\x07|L\x00{7}\x07)learner\{")
 _JSON = re.compile(rb'\s*\{\s*(?:"version"\s*:\s*\[[\d\s,]*\]\s*,\s*)?"learner"\s*:')
 _HEAD = 4096
@@ -43,18 +46,41 @@ _HEAD = 4096
 
 def find_model(path: Path) -> Path | None:
     """The file itself, MLflow's, or the only one in the folder."""
-    return find_file(path, ("xgboost", "data"), _is_native)
+    return find_file(path, ("xgboost", "data"), lambda file: _is_native(file) or library_of(file) == "xgboost")
 
 
 def read_model(path: Path, options: Options) -> Imported:
     """Float32 of (N, features) in, probabilities or values out."""
-    del options
+    if not _is_native(path):
+        return _read_object(path, options)
     data = read_bounded(path, SIZE_LIMIT)
     stored = parse_model(data)
     rounds = best_rounds(stored) if "scikit_learn" in stored.learner.attributes else None
     model, task = convert(stored, rounds, None)
     predict = _prediction(_load(data, path.name), stored, rounds, None)
     return Imported(model, task=task, predict=predict, names=tuple(stored.learner.feature_names))
+
+
+def _read_object(path: Path, options: Options) -> Imported:
+    import xgboost
+
+    found, notes = read_object(path, options, _NAMESPACES)
+    if not isinstance(found, (xgboost.Booster, xgboost.XGBModel)):
+        raise ConversionError("import.xgboost", f"expected an estimator of XGBoost, got a {type(found).__name__}")
+    booster = found if isinstance(found, xgboost.Booster) else found.get_booster()
+    stored = parse_model(bytes(booster.save_raw("ubj")))
+    rounds, missing = None, None
+    if isinstance(found, xgboost.XGBModel):
+        rounds, missing = best_rounds(stored), missing_value(found)
+    model, task = convert(stored, rounds, missing)
+    predict = _prediction(booster, stored, rounds, missing)
+    return Imported(model, task=task, predict=predict, names=tuple(stored.learner.feature_names), notes=notes)
+
+
+def missing_value(estimator: xgboost.XGBModel) -> float | None:
+    """What stands for a value that is not there, beside NaN."""
+    missing = estimator.missing
+    return None if missing is None or math.isnan(missing) else float(missing)
 
 
 def parse_model(data: bytes) -> schema.Stored:

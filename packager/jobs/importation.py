@@ -97,7 +97,7 @@ def run(order: Order, out: Path) -> Importation:
     read = Importation(
         framework=order.framework,
         task=task,
-        notes=notes,
+        notes=(*imported.notes, *notes),
         names=imported.names,
         samples=0,
         inputs="generated",

@@ -144,7 +144,7 @@ def test_a_pickle_is_refused_and_never_read_unless_it_is_trusted(
 def test_a_skops_file_that_names_other_types_is_refused(tmp_path: Path) -> None:
     model = make_pipeline(FunctionTransformer(cut), LogisticRegression(max_iter=20))
     skops.io.dump(model.fit(X[:, :2] > 3, Y), tmp_path / "model.skops")
-    with pytest.raises(ConversionError, match="names types outside of scikit-learn, numpy and scipy"):
+    with pytest.raises(ConversionError, match=r"names types outside of .*sklearn.*: .*cut"):
         read_model(tmp_path / "model.skops", Options(trusted=False))
 
 
