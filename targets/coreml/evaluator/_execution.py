@@ -121,7 +121,7 @@ def _apply(operation: Operation, scope: Scope, setting: Setting) -> Sequence[Val
     return cast("Sequence[Value]", result) if type(result) is tuple else (result,)
 
 
-_VARIADIC = frozenset({"values", "ref_tensors"})
+_VARIADIC = frozenset({"values", "ref_tensors", "elem_shape"})
 """Inputs that take any number of values."""
 
 

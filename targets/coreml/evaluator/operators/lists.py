@@ -24,14 +24,19 @@ class TensorList(NamedTuple):
     grows: bool
 
 
+def _lengths(given: Array | str) -> list[str] | list[int]:
+    """Lengths stand one by one or in a vector; the name of a free one stands for it."""
+    return [given] if isinstance(given, str) else [int(each) for each in given.reshape(-1)]
+
+
 @operator("make_list", moves=True)
 def make_list(
-    elem_shape: tuple[Array, ...] | Array,
+    elem_shape: tuple[Array | str, ...],
     init_length: Array | int = 1,
     dynamic_length: Array | bool = True,
     dtype: str = "fp32",
 ) -> TensorList:
-    shape = tuple(-1 if isinstance(each, str) else int(each) for each in elem_shape)
+    shape = tuple(-1 if isinstance(each, str) else int(each) for axis in elem_shape for each in _lengths(axis))
     return TensorList((None,) * int(init_length), shape, _NUMPY.get(dtype, dtype), bool(dynamic_length))
 
 

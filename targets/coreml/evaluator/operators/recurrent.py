@@ -6,7 +6,7 @@ A reversed layer starts at the last step; what it returns for each step stands i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     Activation = Callable[[Array], Array]
 
 _HARD_SLOPE, _HARD_OFFSET = 0.2, 0.5
-_TANH_SCALE, _TANH_SLOPE = 1.7159, 2 / 3
-"""The constants of ``sigmoid_hard`` and ``scaled_tanh`` where they can't be given."""
+"""The constants of ``sigmoid_hard`` where they can't be given; those of ``scaled_tanh`` are 1."""
 
 
 def _activation(name: str) -> Activation:
@@ -31,7 +30,8 @@ def _activation(name: str) -> Activation:
         "tanh": np.tanh,
         "sigmoid": sigmoid,
         "sigmoid_hard": lambda x: np.clip(_HARD_SLOPE * x + _HARD_OFFSET, 0, 1),
-        "scaled_tanh": lambda x: cast("Array", _TANH_SCALE * np.tanh(_TANH_SLOPE * x)),
+        "hard_sigmoid": lambda x: np.clip(_HARD_SLOPE * x + _HARD_OFFSET, 0, 1),
+        "scaled_tanh": np.tanh,
         "linear": lambda x: x,
     }
     if name not in known:
