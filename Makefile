@@ -4,6 +4,7 @@
 # make bench   measurements, written to bench/results/
 # make coverage-edge  ONNX's operator cases that edge-arm passes, and every other one with its reason
 # make bench-edge     real models through edge-arm, fetched into the user's cache
+# make coverage-coreml  the same for coreml; make bench-coreml: the same models through it
 # make docs    the documents' blocks, executed
 # make toolchains       the environments of torch and tensorflow, once; tests need them
 # make toolchain-locks  renews the pins that those are made from
@@ -13,7 +14,7 @@ PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
 DEBIAN := mosquitto chromium docker-registry
 
-.PHONY: demo test check bench bench-edge coverage-edge docs environment development toolchains toolchain-locks
+.PHONY: demo test check bench bench-coreml bench-edge coverage-coreml coverage-edge docs environment development toolchains toolchain-locks
 
 demo: environment
 	$(PYTHON) examples/digits/demo.py $(ARGS)

@@ -10,7 +10,7 @@ import numpy as np
 from targets.coreml import _arithmetic as a
 from targets.coreml._arithmetic import clamped, either, greater, less, maximum
 from targets.coreml._registry import UnsupportedError, operator
-from targets.coreml._sampling import Tap, corners, cubic_taps, linear_taps, reflected, rows_of, within
+from targets.coreml.operators._sampling import Tap, corners, cubic_taps, linear_taps, reflected, rows_of, within
 from targets.coreml.operators.matmul import fully_connected
 from targets.coreml.operators.slicing import entry, span
 

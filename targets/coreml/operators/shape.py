@@ -10,6 +10,7 @@ import onnx
 from targets.coreml import _arithmetic as a
 from targets.coreml._emission import Value
 from targets.coreml._registry import UnsupportedError, operator
+from targets.coreml.operators.arithmetic import wrapped
 
 if TYPE_CHECKING:
     from targets._source.model import Node
@@ -141,8 +142,6 @@ def converted(g: Emission, x: Value, dtype: np.dtype[np.generic]) -> Value:
     if x.dtype.kind == "f" and dtype == np.bool_:
         return a.unequal(g, x, 0)
     if dtype.kind in "iu" and dtype.name not in _WIDE:
-        from targets.coreml.operators.arithmetic import wrapped
-
         return wrapped(g, Value(dtype, g.cast(x, np.int32).var))
     return g.cast(x, dtype)
 

@@ -247,6 +247,9 @@ def padded(g: Emission, x: Value, before: Sequence[int], after: Sequence[int], f
     """X with a constant border, by default of zeros."""
     if not any(before) and not any(after):
         return x
+    if fill is not None and fill.constant is None:
+        inside = np.pad(np.ones(x.shape, bool), list(zip(before, after, strict=True)))
+        return a.select(g, g.constant(inside), padded(g, x, before, after), g.reshape(fill, ()))
     number = 0 if fill is None else fill.number("constant_value")
     if x.constant is not None:
         return g.constant(np.pad(x.constant, list(zip(before, after, strict=True)), constant_values=number))
