@@ -48,6 +48,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     trusted: bool = False
     signature: str = ""
     """Which of the model's signatures, where it has several; empty: the framework's default."""
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    """Of the inputs, as ``[model.inputs]`` declares them: for formats that do not say; a name is a free dimension."""
+    dtypes: dict[str, str] = {}
 
 
 class Importer(Protocol):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from packager.errors import ConversionError
+from packager.importers._json import parse_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +23,6 @@ _RUNS_CODE = frozenset({"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer",
 """Keras' own classes whose configuration holds a program, or names one."""
 _TABLES = frozenset({"StringLookup", "IntegerLookup", "TextVectorization", "IndexLookup"})
 """Layers that read a vocabulary from any path that their configuration names."""
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_.]{2,}")
 _MOST_WORDS = 8
 
@@ -45,19 +43,7 @@ def parse_config(encoded: bytes) -> dict[str, object]:
     Raises:
         ConversionError: it is too large or too deep, or no JSON object.
     """
-    if len(encoded) > SIZE_LIMIT:
-        raise ConversionError(
-            "import.size", f"Keras configuration is too large: expected at most {SIZE_LIMIT} bytes, got {len(encoded)}"
-        )
-    depth = _depth(encoded)
-    if depth > DEPTH_LIMIT:
-        raise ConversionError(
-            "import.depth", f"Keras configuration is nested too deeply: expected at most {DEPTH_LIMIT}, got {depth}"
-        )
-    try:
-        parsed = json.loads(encoded)
-    except ValueError as error:
-        raise ConversionError("import.keras", f"Keras configuration is not JSON: {error}") from error
+    parsed = parse_bounded(encoded, "Keras configuration", size=SIZE_LIMIT, depth=DEPTH_LIMIT)
     if not isinstance(parsed, dict) or not isinstance(parsed.get("config"), dict | list):
         raise ConversionError("import.keras", "Keras configuration describes no model")
     return parsed
@@ -66,14 +52,6 @@ def parse_config(encoded: bytes) -> dict[str, object]:
 def risks(config: dict[str, object]) -> list[Risk]:
     """Everything in a parsed configuration that would run code, or read a file that is not the model's."""
     return list(_risks({key: config[key] for key in config if key != "compile_config"}, ""))
-
-
-def _depth(encoded: bytes) -> int:
-    depth = deepest = 0
-    for bracket in _BRACKETS.findall(_STRING.sub(b"", encoded)):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def _risks(part: object, layer: str) -> Iterator[Risk]:

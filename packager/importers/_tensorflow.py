@@ -6,16 +6,12 @@ import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packager.errors import ConversionError
-from packager.measures.running import call_size, run_all
-from packager.signatures import model_signature
+from packager.importers._framework import BATCH, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import onnx
-
-    from packager.importers._importer import Arrays
-    from packager.measures.running import Array
 
 DISTRIBUTIONS = ("tensorflow", "tf2onnx")
 EXTRA = TOOLCHAIN = "tensorflow"
@@ -23,7 +19,6 @@ TOLERANCE = 1e-3
 OPSET = 18
 """The newest that tf2onnx writes."""
 
-BATCH = "N"
 _MOST_OPERATORS = 20
 
 
@@ -98,25 +93,6 @@ def convert(frozen: Frozen, shapes: Mapping[str, Sequence[int | None] | None]) -
     model.doc_string = ""
     model.graph.name = "model"
     return model
-
-
-def framework_predictor(
-    model: onnx.ModelProto, call: Callable[[Arrays], Mapping[str, Any]]
-) -> Callable[[Arrays], Arrays]:
-    """What gives the framework's outputs on any number of samples: `call` takes as many as the model does at once."""
-    import numpy as np
-
-    class _Framework:
-        def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-            return {name: np.asarray(value) for name, value in call(dict(inputs)).items()}
-
-    size = call_size(model_signature(model))
-    return lambda inputs: run_all(_Framework(), inputs, size)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line of at most 300 characters."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def _write_erfc(context: Any, node: Any, _name: str, _arguments: object) -> None:  # noqa: ANN401 - tf2onnx's Graph and Node

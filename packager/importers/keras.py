@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from manifests.manifest import TaskSection
 from packager.errors import ConversionError
+from packager.importers._framework import first_line, framework_predictor
 from packager.importers._importer import Imported
 from packager.importers._keras_config import parse_config, risks
 from packager.importers._keras_files import hdf5_config, is_hdf5, is_keras_zip, zip_config
@@ -17,8 +18,6 @@ from packager.importers._tensorflow import (
     TOLERANCE,
     TOOLCHAIN,
     convert,
-    first_line,
-    framework_predictor,
     freeze,
 )
 

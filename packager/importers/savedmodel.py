@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from manifests.manifest import TaskSection
 from packager.errors import ConfigError, ConversionError
 from packager.importers._files import first_bytes
+from packager.importers._framework import first_line, framework_predictor
 from packager.importers._importer import Imported
 from packager.importers._tensorflow import (
     DISTRIBUTIONS,
@@ -15,8 +16,6 @@ from packager.importers._tensorflow import (
     TOLERANCE,
     TOOLCHAIN,
     convert,
-    first_line,
-    framework_predictor,
     freeze,
 )
 from packager.importers._tensorflow_ops import refuse_reaching

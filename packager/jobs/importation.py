@@ -85,7 +85,7 @@ def run(order: Order, out: Path) -> Importation:
         ConfigError: the task does not fit the model, or the data can't be used.
     """
     importer = open_importer(order.framework)
-    imported = importer.read_model(Path(order.path), Options(trusted=order.trusted, signature=order.signature))
+    imported = importer.read_model(Path(order.path), _options(order))
     taken = Taken(imported, order.declared)
     signature = model_signature(taken.model)
     if not signature.inputs or not signature.outputs:
@@ -156,6 +156,16 @@ def _attach(declared: Declared, out: Path) -> tuple[FileSection, ...]:
             )
         )
     return tuple(files)
+
+
+def _options(order: Order) -> Options:
+    declared = order.declared.inputs
+    return Options(
+        trusted=order.trusted,
+        signature=order.signature,
+        shapes={name: entry.shape for name, entry in declared.items() if entry.shape is not None},
+        dtypes={name: entry.dtype for name, entry in declared.items() if entry.dtype is not None},
+    )
 
 
 def _samples(data: DataFiles, signature: SignatureSection, names: tuple[str, ...]) -> Samples:
