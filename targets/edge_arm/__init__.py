@@ -39,6 +39,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     probabilities of classes."""
     batch: int = 1
     """The value of each dimension that the model leaves free."""
+    device: Literal["any", "arm64", "armv7", "mcu"] = "any"
+    """``mcu``: a microcontroller with TensorFlow Lite Micro, whose operators alone are taken; the bundle holds a C
+    array and its header too."""
     io_layout: Literal["source", "nhwc"] = "source"
     """``nhwc``: pictures go in, and maps come out, channels last, whatever the source has."""
     state: Literal["inputs", "variables"] = "inputs"
@@ -50,10 +53,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class _ShippedFile:
     """The artifact's own file in LiteRT; each call starts from the state that a sequence starts from."""
 
-    fidelity: Fidelity = "runtime"
-
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, fidelity: Fidelity) -> None:
         self._runtime = runtime
+        self.fidelity: Fidelity = fidelity
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
         self._runtime.reset()
@@ -84,8 +86,7 @@ class _EdgeArm:
         """Every node that TFLite's builtin operators can't express, found by emitting the graph."""
         from targets.edge_arm._convert import findings
 
-        del options
-        return findings(model)
+        return findings(model, cast("Options", options))
 
     def convert(self, model: Path, options: msgspec.Struct, calibration: Arrays | None, out: Path) -> Artifact:
         """Write ``model.tflite``: loaded back and run once before it is believed.
@@ -100,10 +101,11 @@ class _EdgeArm:
         return convert(model, cast("Options", options), calibration, out)
 
     def runner(self, artifact: Artifact, folder: Path) -> Runner:
-        """The shipped file, opened by the runtime that devices use."""
+        """The shipped file, opened by the runtime that devices use; LiteRT stands in for TensorFlow Lite Micro."""
         from agent.runtimes.litert import open_model
 
-        return _ShippedFile(open_model(folder / artifact.runtime.entry, threads=1))
+        opened = open_model(folder / artifact.runtime.entry, threads=1)
+        return _ShippedFile(opened, "runtime" if artifact.runtime.kind == "litert" else "emulated")
 
 
 target = _EdgeArm()

@@ -12,13 +12,13 @@ from agent.runtimes.litert import open_model
 from manifests.digests import digest_file
 from manifests.manifest import (
     FileSection,
-    HardwareSection,
     ResourcesSection,
     RuntimeSection,
 )
 from targets._target import Artifact, TargetError
 from targets.edge_arm._card import card, picture
 from targets.edge_arm._choice import choose
+from targets.edge_arm._device import device_findings, for_device, write_device_files
 from targets.edge_arm._interface import interface_of, moved_arrays, with_layouts
 from targets.edge_arm._lowering import lower
 from targets.edge_arm._registry import served
@@ -37,22 +37,22 @@ if TYPE_CHECKING:
     from targets.edge_arm._source import Source
 
 _ENTRY = "model.tflite"
-_MINIMUM = "2.0.2"
-"""The oldest release that was seen to load and run every operator case and every scheme."""
 _CARD, _PICTURE = "card.md", "layers.svg"
 
 
-def findings(model: onnx.ModelProto) -> list[Finding]:
-    """Every node that can't be expressed."""
-    return lower(_fixed(model)).findings
+def findings(model: onnx.ModelProto, options: Options) -> list[Finding]:
+    """Every node that can't be expressed, or that the device's runtime has no kernel for."""
+    lowered = lower(_fixed(model))
+    return lowered.findings or device_findings(lowered.graph, options)
 
 
 def convert(model: Path, options: Options, calibration: Arrays | None, out: Path) -> Artifact:
     """The artifact of a model file, written below `out`."""
     source = _fixed(onnx.load(model))
     lowered = lower(source, interface_of(source, options, lower))
-    if lowered.findings:
-        raise _refusal(lowered.findings)
+    found = lowered.findings or device_findings(lowered.graph, options)
+    if found:
+        raise _refusal(found)
     given = moved_arrays(calibration, lowered)
     choice = choose(lowered.graph, options, given)
     path = out / _ENTRY
@@ -62,7 +62,8 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
     if choice.layers or choice.found:
         (out / _CARD).write_text(card(choice, _PICTURE))
         (out / _PICTURE).write_text(picture(choice.layers))
-    return _described(out, lowered, signature, choice)
+    further = write_device_files(choice.made.data, options, out)
+    return for_device(_described(out, lowered, signature, choice, further), options, out)
 
 
 def _fixed(model: onnx.ModelProto) -> Source:
@@ -113,16 +114,17 @@ def _sizes(entry: TensorSection) -> tuple[int, ...]:
     return tuple(int(size) for size in entry.shape)
 
 
-def _described(out: Path, lowered: Lowered, signature: SignatureSection, choice: Choice) -> Artifact:
+def _described(
+    out: Path, lowered: Lowered, signature: SignatureSection, choice: Choice, further: tuple[FileSection, ...]
+) -> Artifact:
     path = out / _ENTRY
     size = path.stat().st_size
     measure, limit = choice.parity
     return Artifact(
-        files=tuple(_files(out)),
+        files=(*_files(out), *further),
         signature=signature,
-        runtime=RuntimeSection(kind="litert", minimum=_MINIMUM, entry=_ENTRY, operators=_operators(path)),
+        runtime=RuntimeSection(kind="litert", minimum="", entry=_ENTRY, operators=_operators(path)),
         resources=ResourcesSection(disk_bytes=size, macs=lowered.macs),
-        hardware=HardwareSection(architectures=("aarch64", "armv7l", "x86_64")),
         quantization=choice.section,
         golden_tolerance=choice.tolerance,
         parity_limit=limit,
