@@ -77,6 +77,10 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     """Whether model-local functions may remain."""
     fused: bool = True
     """Whether onnxruntime's own operators (``com.microsoft``) may remain."""
+    recurrent: bool = True
+    """Whether LSTM, GRU and RNN may remain; else they become a Scan."""
+    unrolled: int = 0
+    """Loops of at most so many rounds are laid out, where their number is known."""
     decomposed: tuple[str, ...] = ()
     """Operators that the target lacks and that ONNX defines by simpler ones, such as ``LayerNormalization``."""
 

@@ -13,9 +13,11 @@ from packager.hub import (
     fold_constants,
     inline_functions,
     lower_ml,
+    lower_recurrent,
     raise_opset,
     remove_identities,
     split_fused,
+    unroll_loops,
 )
 
 if TYPE_CHECKING:
@@ -25,18 +27,21 @@ if TYPE_CHECKING:
 
 # Functions first: the others look at plain nodes only. Old operators come up before ai.onnx.ml, whose lowerings need
 # comparisons and gathers that old versions had not. Composite operators while all shapes are known, and before folding,
-# which computes what their definitions leave constant. Branches before folding, whose onnxruntime may fail on an If with a
-# known condition, and again after it, when more are known. Then what they leave behind, and last the way down to an old
-# opset, which has no words for much that is folded by then.
+# which computes what their definitions leave constant. Branches before folding, whose onnxruntime may fail on an If
+# with a known condition, and again after it, when more are known. Loops when their rounds are known, and then all that
+# once more. Then what they leave behind, and last the way down to an old opset, which has no words for much that is
+# folded by then.
 PASSES: tuple[Pass, ...] = (
     inline_functions,
     raise_opset,
     split_fused,
     lower_ml,
     bind_dimensions,
+    lower_recurrent,
     decompose,
     fold_branches,
     fold_constants,
+    unroll_loops,
     fold_branches,
     remove_identities,
     convert_opset,

@@ -42,7 +42,7 @@ class Writer:
         self.constants: list[onnx.TensorProto] = []
         self.version = version
         self.read = read
-        self._prefix = prefix
+        self.prefix = prefix
         self._kinds = kinds
         self._constants = known
         self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
@@ -104,7 +104,7 @@ class Writer:
         array = values if isinstance(values, np.ndarray) else np.asarray(values, dtype=np.float32)
         key = (array.dtype.str, array.shape, array.tobytes())
         if array.dtype.kind == "O" or key not in self._known:
-            name = f"{self._prefix}/constant.{len(self.constants)}"
+            name = f"{self.prefix}/constant.{len(self.constants)}"
             self.constants.append(onnx.numpy_helper.from_array(array, name))
             self._known[key] = name
         return self._known[key]
@@ -133,13 +133,19 @@ class Writer:
 
     def inner(self, name: str) -> Writer:
         """What collects the nodes of a subgraph; its constants belong to the graph around it."""
-        return Writer(f"{self._prefix}/{name}", self.version, self.read, self._kinds, self._constants)
+        return Writer(f"{self.prefix}/{name}", self.version, self.read, self._kinds, self._constants)
 
-    def add_many(self, operator: str, inputs: Sequence[str], count: int, **attributes: int) -> list[str]:
+    def add_many(
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        count: int,
+        **attributes: Any,  # noqa: ANN401 - whatever onnx.helper.make_attribute takes
+    ) -> list[str]:
         """Add a node of the default domain with several outputs; their names are returned."""
         import onnx
 
-        name = f"{self._prefix}/{operator}.{len(self.nodes)}"
+        name = f"{self.prefix}/{operator}.{len(self.nodes)}"
         outputs = [f"{name}.{place}" for place in range(count)]
         node = onnx.helper.make_node(operator, inputs, outputs, name=name)
         node.attribute.extend(onnx.helper.make_attribute(key, value) for key, value in attributes.items())
@@ -156,8 +162,8 @@ class Writer:
         """Add a node of the default domain; the name of its output is returned."""
         import onnx
 
-        name = output or f"{self._prefix}/{operator}.{len(self.nodes)}"
-        node = onnx.helper.make_node(operator, inputs, [name], name=f"{self._prefix}/{operator}.{len(self.nodes)}")
+        name = output or f"{self.prefix}/{operator}.{len(self.nodes)}"
+        node = onnx.helper.make_node(operator, inputs, [name], name=f"{self.prefix}/{operator}.{len(self.nodes)}")
         node.attribute.extend(onnx.helper.make_attribute(key, value) for key, value in attributes.items())
         self.nodes.append(node)
         return name

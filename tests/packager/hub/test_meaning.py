@@ -36,7 +36,14 @@ COMPOSITES = tuple(
 
 def form(opset: tuple[int, int], case: NodeCase) -> Form:
     needs = Needs(
-        opset=opset, ir_version=14, static_shapes=True, ml_operators=False, fused=False, decomposed=COMPOSITES
+        opset=opset,
+        ir_version=14,
+        static_shapes=True,
+        ml_operators=False,
+        fused=False,
+        recurrent=False,
+        unrolled=16,
+        decomposed=COMPOSITES,
     )
     return Form(needs=needs, free_dimensions=case.free_dimensions())
 

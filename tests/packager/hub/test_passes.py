@@ -16,9 +16,16 @@ X = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
 
 
 def form(  # the defaults are what most tests ask for
-    lowest: int = 13, highest: int = 21, *, ir_version: int = 10, dimensions: dict[str, int] | None = None
+    lowest: int = 13,
+    highest: int = 21,
+    *,
+    ir_version: int = 10,
+    dimensions: dict[str, int] | None = None,
+    unrolled: int = 0,
 ) -> Form:
-    needs = Needs(opset=(lowest, highest), ir_version=ir_version, static_shapes=True, ml_operators=False)
+    needs = Needs(
+        opset=(lowest, highest), ir_version=ir_version, static_shapes=True, ml_operators=False, unrolled=unrolled
+    )
     return Form(needs=needs, free_dimensions=dimensions or {})
 
 

@@ -1,0 +1,1 @@
+"""Recurrent layers by a Scan over single steps: one cell a file."""
