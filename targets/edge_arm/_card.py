@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -92,17 +91,15 @@ def picture(layers: list[Layer]) -> str:
         y = _HEIGHT - _EDGE - height(10.0**exponent)
         parts.append(f'<line x1="{_EDGE}" x2="{_WIDTH - _EDGE}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
         parts.append(f'<text x="{_EDGE - 4}" y="{y + 3:.1f}" text-anchor="end">1e{exponent}</text>')
-    for place, layer in enumerate(layers):
-        x = _EDGE + place * step
-        name = escape(f"{layer.source or layer.name} ({layer.operator}): {layer.error:.2%}, adds {layer.added:.2%}")
-        parts.append(f"<g><title>{name}</title>")
-        for value, colour in ((layer.error, "#b8cbe6"), (layer.added, "#27548a")):
-            tall = height(value)
-            parts.append(
-                f'<rect x="{x:.1f}" y="{_HEIGHT - _EDGE - tall:.1f}" width="{step * 0.8:.1f}" height="{tall:.1f}" '
-                f'fill="{colour}"/>'
-            )
-        parts.append("</g>")
+    for colour, values in (
+        ("#b8cbe6", [layer.error for layer in layers]),
+        ("#27548a", [layer.added for layer in layers]),
+    ):
+        bars = (
+            f"M{_EDGE + place * step:.0f} {_HEIGHT - _EDGE}v-{height(value):.0f}h{step * 0.8:.1f}v{height(value):.0f}z"
+            for place, value in enumerate(values)
+        )
+        parts.append(f'<path fill="{colour}" d="{"".join(bars)}"/>')
     parts.append(
         f'<text x="{_EDGE}" y="{_HEIGHT - 14}">layers in the order of execution; light: error, dark: added by it</text>'
     )

@@ -17,6 +17,9 @@ _SAMPLES = 8
 _LARGEST = 1e30
 """What is further from zero stands for infinity, as in a mask, and has no error to speak of."""
 
+_WORST = 1e3
+"""Errors beyond it are all the same."""
+
 
 class Layer(NamedTuple):
     """One operation of the file, and the error of its first result."""
@@ -49,19 +52,20 @@ def layers(network: Network, data: bytes, samples: list[Sample]) -> list[Layer]:
             if expected.dtype != np.float32 or name not in got or got[name].shape != expected.shape:
                 continue
             usable = np.abs(expected) < _LARGEST
-            apart = np.where(usable, expected - got[name], 0).astype(np.float64)
+            found = np.clip(np.nan_to_num(got[name]), -_LARGEST, _LARGEST)
+            apart = np.where(usable, expected - found, 0).astype(np.float64)
             differences[name] = differences.get(name, 0.0) + float((apart**2).sum())
             sizes[name] = sizes.get(name, 0.0) + float((np.where(usable, expected, 0).astype(np.float64) ** 2).sum())
-    errors = {name: (differences[name] / sizes[name]) ** 0.5 if sizes[name] else 0.0 for name in sizes}
-    found = []
+    errors = {name: min((differences[name] / sizes[name]) ** 0.5, _WORST) if sizes[name] else 0.0 for name in sizes}
+    result = []
     for operation in network.graph.operations:
         name = operation.outputs[0].name
         if name not in errors or operation.code in MOVES:
             continue
         read = max((errors.get(tensor.name, 0.0) for tensor in operation.inputs if tensor is not None), default=0.0)
         added = max(errors[name] ** 2 - read**2, 0.0) ** 0.5
-        found.append(Layer(name, operation.code, operation.source, errors[name], added))
-    return found
+        result.append(Layer(name, operation.code, operation.source, errors[name], added))
+    return result
 
 
 def worst(found: list[Layer]) -> Layer | None:
