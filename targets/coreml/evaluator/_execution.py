@@ -121,7 +121,7 @@ def _apply(operation: Operation, scope: Scope, setting: Setting) -> Sequence[Val
     return cast("Sequence[Value]", result) if type(result) is tuple else (result,)
 
 
-_VARIADIC = frozenset({"values", "ref_tensors", "elem_shape"})
+_VARIADIC = frozenset({"begins", "elem_shape", "end_masks", "ends", "ref_tensors", "values"})
 """Inputs that take any number of values."""
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from targets.coreml.evaluator._types import Array
 
 
-def _within(indices: Array, lengths: Sequence[int], *, negative: bool) -> Array:
+def _within(indices: Array, lengths: int | Sequence[int], *, negative: bool) -> Array:
     """The indices, counted from the start.
 
     What an index outside does is not defined by Apple, from iOS 17 on also for a negative one: a model that relies on
@@ -30,7 +30,7 @@ def _within(indices: Array, lengths: Sequence[int], *, negative: bool) -> Array:
 
 def _gather(x: Array, indices: Array, axis: int, batch_dims: int, *, negative: bool) -> Array:
     place = axis % x.ndim
-    within = _within(indices, [x.shape[place]], negative=negative)
+    within = _within(indices, x.shape[place], negative=negative)
     if not batch_dims:
         return np.take(x, within, axis=place)
     batch = x.shape[:batch_dims]
@@ -85,7 +85,7 @@ def gather_nd(
 
 @operator("gather_along_axis", until="ios16", moves=True)
 def gather_along_axis_signed(x: Array, indices: Array, axis: Array | int = 0) -> Array:
-    within = _within(indices, [x.shape[int(axis)]], negative=True)
+    within = _within(indices, x.shape[int(axis)], negative=True)
     return np.take_along_axis(x, within, axis=int(axis))
 
 
@@ -96,7 +96,7 @@ def gather_along_axis(
     axis: Array | int = 0,
     validate_indices: Array | bool = False,  # noqa: ARG001 - indices are always checked here
 ) -> Array:
-    within = _within(indices, [x.shape[int(axis)]], negative=False)
+    within = _within(indices, x.shape[int(axis)], negative=False)
     return np.take_along_axis(x, within, axis=int(axis))
 
 
@@ -126,13 +126,13 @@ def _combine(result: Array, place: tuple[Array | slice, ...], updates: Array, mo
 
 def _scatter(data: Array, indices: Array, updates: Array, axis: int, mode: str, *, negative: bool) -> Array:
     place = axis % data.ndim
-    within = _within(indices, [data.shape[place]], negative=negative)
+    within = _within(indices, data.shape[place], negative=negative)
     return _combine(data.copy(), (*([slice(None)] * place), within), updates, mode)
 
 
 def _scatter_along_axis(data: Array, indices: Array, updates: Array, axis: int, mode: str, *, negative: bool) -> Array:
     place = axis % data.ndim
-    within = _within(indices, [data.shape[place]], negative=negative)
+    within = _within(indices, data.shape[place], negative=negative)
     grid: list[Array] = list(np.indices(indices.shape, sparse=True))
     grid[place] = within
     return _combine(data.copy(), tuple(grid), updates, mode)

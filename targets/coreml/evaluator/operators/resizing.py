@@ -35,6 +35,8 @@ def _grid(begin: Array | float, length: Array | float, count: int, mode: str) ->
             delta = np.maximum(1, last) / count
             grid = 0.5 * delta + place * delta
         case "UNALIGN_CORNERS":
+            if last < 0:
+                raise ValueError("a box whose end lies before its start is not documented for UNALIGN_CORNERS")
             spacing = length / count
             grid = place * spacing + 0.5 * spacing - 0.5
         case _:
@@ -51,9 +53,9 @@ def _along(x: Array, grid: Array, axis: int) -> Array:
     return cast("Array", np.take(x, low, axis) * (1 - share) + np.take(x, high, axis) * share)
 
 
-def _nearest(x: Array, count: int, axis: int) -> Array:
-    picks = np.arange(count) * x.shape[axis] // count
-    return cast("Array", np.take(x, picks, axis))
+def _nearest_to_centre(x: Array, count: int, axis: int) -> Array:
+    """Each pixel's centre decides, as in Apple's conversion of TensorFlow's ``half_pixel_centers``."""
+    return cast("Array", np.take(x, (2 * np.arange(count) + 1) * x.shape[axis] // (2 * count), axis))
 
 
 @operator("upsample_nearest_neighbor", moves=True)
@@ -62,14 +64,14 @@ def upsample_nearest_neighbor(
 ) -> Array:
     for axis, factor in ((-2, scale_factor_height), (-1, scale_factor_width)):
         count = int(np.floor(np.float32(factor) * x.shape[axis]))
-        picks = np.minimum(np.floor(np.arange(count) / np.float64(factor)).astype(int), x.shape[axis] - 1)
-        x = np.take(x, picks, axis)
+        # A factor that gives no whole length is forgotten: the lengths' ratio counts, as Apple's test of it expects.
+        x = np.take(x, np.arange(count) * x.shape[axis] // count, axis)
     return x
 
 
 @operator("resize_nearest_neighbor", moves=True)
 def resize_nearest_neighbor(x: Array, target_size_height: Array, target_size_width: Array) -> Array:
-    return _nearest(_nearest(x, int(target_size_height), -2), int(target_size_width), -1)
+    return _nearest_to_centre(_nearest_to_centre(x, int(target_size_height), -2), int(target_size_width), -1)
 
 
 @operator("upsample_bilinear")
@@ -117,10 +119,10 @@ def resize(
         if interpolation_mode == "LINEAR":
             x = _along(x, _grid(0, x.shape[axis], length, sampling_mode), axis)
         elif sampling_mode == "DEFAULT":
-            x = _nearest(x, length, axis)
+            x = _nearest_to_centre(x, length, axis)
         else:
             grid = _grid(0, x.shape[axis], length, sampling_mode)
-            x = np.take(x, np.ceil(grid - 0.5).astype(int), axis)
+            x = np.take(x, np.floor(grid + 0.5).astype(int), axis)
     return x
 
 
