@@ -51,7 +51,8 @@ environment:
 	$(UV) sync --quiet --locked --inexact --no-default-groups --group examples $(RUNTIME)
 
 development:
-	$(UV) sync --quiet --locked $(RUNTIME) --extra parquet --extra oci --extra https --extra s3 --extra hf
+	$(UV) sync --quiet --locked $(RUNTIME) --extra parquet --extra oci --extra https --extra s3 --extra hf --extra serve \
+		--extra boosters --extra coreml
 
 # In the user's data folder, so that only the first run on a machine installs anything.
 toolchains: development

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager.commands import build, explain, init, inspect, keys, plan, pull, push, schema, targets, toolchain, verify
+from packager.commands import (
+    build,
+    explain,
+    init,
+    inspect,
+    keys,
+    plan,
+    pull,
+    push,
+    schema,
+    serve,
+    targets,
+    toolchain,
+    verify,
+)
 from packager.console import console
 from packager.errors import ExitCode, PackError
 from terminal.program import Program, open_app, run
@@ -32,6 +46,7 @@ def make_app() -> typer.Typer:
     app.command("verify")(verify.verify)
     app.command("push")(push.push)
     app.command("pull")(pull.pull)
+    app.command("serve")(serve.serve)
     app.add_typer(keys.make_app(), name="keys")
     app.command("targets")(targets.targets)
     app.add_typer(toolchain.make_app(), name="toolchain")

@@ -91,10 +91,10 @@ def docker_registry(folder: Path, *, guarded: bool = False, authorization: str =
         yield address
 
 
-def locked(*command: str) -> list[str]:
-    """A command line of the dependency group of servers, in an environment of its own, made from the lock."""
+def locked(*command: str, group: str = "servers") -> list[str]:
+    """A command line of a dependency group, in an environment of its own, made from the lock."""
     uv = [str(ROOT / ".ci" / "uv"), "run", "--quiet", "--locked", "--isolated", "--project", str(ROOT)]
-    return [*uv, "--only-group", "servers", *command]
+    return [*uv, "--only-group", group, *command]
 
 
 def free_port() -> int:

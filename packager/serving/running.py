@@ -1,0 +1,118 @@
+"""One process that serves one bundle until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+
+import uvicorn
+
+from packager.errors import ConfigError
+from packager.serving.application import make_application
+from packager.serving.loading import newest_reference, open_bundle
+from packager.serving.server import Served, follow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    import grpc.aio
+    from securesystemslib.signer import Key
+
+    from packager.serving.batching import Limits
+    from packager.serving.loading import Opened
+
+
+_BACKLOG = 2048
+
+
+class Order(NamedTuple):
+    """What to serve, and where."""
+
+    bundle: str
+    store: Path
+    keys: Sequence[Key]
+    host: str
+    port: int
+    """0: any that is free."""
+    grpc_port: int | None
+    """None: no gRPC."""
+    workers: int
+    """Calls of the model that run at the same time."""
+    limits: Limits
+    follow: float
+    """Seconds between two looks for a newer release; 0: none."""
+
+
+def serve(order: Order, say: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; what was taken on is answered first. `say` is told what happens.
+
+    Raises:
+        PackError: the bundle can't be had, is not vouched for, or an address can't be listened on.
+    """
+    opened = _open(order)
+    with _listening(order.host, order.port) as listener:
+        asyncio.run(_serve(order, opened, listener, say))
+
+
+async def _serve(order: Order, opened: Opened, listener: socket.socket, say: Callable[[str], None]) -> None:
+    served = Served(opened, order.limits)
+    await served.start()
+    server = uvicorn.Server(uvicorn.Config(make_application(served), log_level="warning", access_log=False))
+    rpc = None
+    if order.grpc_port is not None:
+        rpc, port = await _start_rpc(served, order)
+        say(f"gRPC on {order.host}:{port}")
+    say(f"serves {opened.reference} on http://{order.host}:{listener.getsockname()[1]}")
+    following = asyncio.create_task(_follow(order, served, say)) if order.follow else None
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        if following is not None:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+        if rpc is not None:
+            await rpc.stop(grace=order.limits.timeout)
+        await served.close()
+
+
+async def _start_rpc(served: Served, order: Order) -> tuple[grpc.aio.Server, int]:
+    from packager.serving.rpc import start_rpc
+
+    try:
+        return await start_rpc(served, f"{order.host}:{order.grpc_port}")
+    except OSError as error:
+        raise ConfigError("serve.address", str(error), hint="choose another --grpc-port") from error
+
+
+async def _follow(order: Order, served: Served, say: Callable[[str], None]) -> None:
+    await follow(
+        served,
+        lambda: newest_reference(order.bundle, order.store),
+        lambda: _open(order),
+        seconds=order.follow,
+        say=say,
+    )
+
+
+def _open(order: Order) -> Opened:
+    return open_bundle(order.bundle, order.store, order.keys, workers=order.workers)
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(_BACKLOG)  # from here on nobody is turned away, though the model still loads
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise ConfigError(
+                "serve.address", f"can't listen on {host}:{port}: {reason}", hint="choose another --port"
+            ) from error
+        yield listener

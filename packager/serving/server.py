@@ -1,0 +1,136 @@
+"""The model that is served now, and how another takes its place without a failed request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from packager.errors import PackError
+from packager.serving.batching import Batcher
+from packager.serving.errors import BusyError, InferenceError, RequestError
+from packager.serving.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from manifests.manifest import Manifest
+    from packager.serving.batching import Call, Limits
+    from packager.serving.loading import Opened
+
+    Tensors = dict[str, NDArray[np.generic]]
+
+
+class Served:
+    """What requests are answered by. `start`, `infer` and `close` belong to one event loop."""
+
+    def __init__(self, opened: Opened, limits: Limits) -> None:
+        self.limits = limits
+        self.metrics = Metrics()
+        self.ready = False
+        self._opened = opened
+        self._current: Batcher | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the bundle that is served now."""
+        return self._opened.manifest
+
+    @property
+    def digest(self) -> str:
+        """Of the bundle that is served now."""
+        return self._opened.digest
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a worker."""
+        return self._current.waiting if self._current else 0
+
+    async def start(self) -> None:
+        """Take requests."""
+        self._current = Batcher(self._opened, self.limits, self._observer(self._opened))
+        self._announce()
+        self.ready = True
+
+    async def swap(self, opened: Opened) -> None:
+        """Answer new requests by another bundle; those that the old one has taken on, it still answers."""
+        old = self._current
+        self._opened, self._current = opened, Batcher(opened, self.limits, self._observer(opened))
+        self._announce()
+        if old is not None:
+            task = asyncio.create_task(old.close())
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    async def infer(self, inputs: Tensors) -> tuple[Tensors, Manifest]:
+        """The outputs, and the manifest of the bundle that made them.
+
+        Raises:
+            RequestError, BusyError, InferenceError: there are none.
+        """
+        batcher = self._current
+        if batcher is None:
+            raise BusyError("the model is not loaded yet")
+        manifest = batcher.opened.manifest
+        name, version = manifest.bundle.name, manifest.bundle.version
+        began, outcome = time.perf_counter(), "ok"
+        try:
+            return await batcher.infer(inputs), manifest
+        except RequestError:
+            outcome = "invalid"
+            raise
+        except BusyError:
+            outcome = "busy"
+            raise
+        except InferenceError:
+            outcome = "failed"
+            raise
+        finally:
+            self.metrics.request(name, version, outcome, time.perf_counter() - began)
+
+    async def close(self) -> None:
+        """Answer what was taken on, and stop."""
+        self.ready = False
+        if self._current is not None:
+            await self._current.close()
+            self._current = None
+        await asyncio.gather(*self._leaving)
+
+    def _announce(self) -> None:
+        bundle = self.manifest.bundle
+        self.metrics.loaded(bundle.name, bundle.version, self.digest)
+
+    def _observer(self, opened: Opened) -> Callable[[Call], None]:
+        bundle = opened.manifest.bundle
+
+        def observe(call: Call) -> None:
+            self.metrics.call(bundle.name, bundle.version, call)
+
+        return observe
+
+
+async def follow(
+    served: Served, newest: Callable[[], str], load: Callable[[], Opened], *, seconds: float, say: Callable[[str], None]
+) -> None:
+    """Swap whenever `newest` names another bundle than before; a bundle that can't be loaded leaves the old one.
+
+    `newest` and `load` run in a thread.
+    """
+    known = await asyncio.to_thread(newest)
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            name = await asyncio.to_thread(newest)
+            if name == known:
+                continue
+            known = name
+            opened = await asyncio.to_thread(load)
+        except (PackError, ValueError, OSError) as error:
+            say(f"keeps what it serves: {error}")
+            continue
+        await served.swap(opened)
+        say(f"serves {opened.reference} now")
