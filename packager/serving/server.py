@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from manifests.errors import ManifestError
 from packager.errors import PackError
 from packager.serving.batching import Batcher
 from packager.serving.errors import BusyError, InferenceError, RequestError
@@ -121,16 +122,20 @@ async def follow(
     `newest` and `load` run in a thread.
     """
     known = await asyncio.to_thread(newest)
+    said = ""
     while True:
         await asyncio.sleep(seconds)
         try:
             name = await asyncio.to_thread(newest)
             if name == known:
                 continue
-            known = name
             opened = await asyncio.to_thread(load)
-        except (PackError, ValueError, OSError) as error:
-            say(f"keeps what it serves: {error}")
+        except (PackError, ManifestError, ValueError, OSError) as error:
+            # Tried again: a bundle stands in the store before its signature does.
+            if str(error) != said:
+                said = str(error)
+                say(f"keeps what it serves: {error}")
             continue
+        known, said = name, ""
         await served.swap(opened)
         say(f"serves {opened.reference} now")

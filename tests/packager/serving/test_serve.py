@@ -138,10 +138,12 @@ def test_a_newer_release_takes_over_without_a_failed_request(serve: Serve, shop:
             return seen
 
         asking = [threads.submit(ask) for _ in range(4)]
-        shop.add(2)
-        wait_for(server, "serves scale:2@cloud now")
-        time.sleep(0.2)
-        stop = True
+        try:
+            shop.add(2)
+            wait_for(server, "serves scale:2@cloud now")
+            time.sleep(0.2)
+        finally:
+            stop = True
         seen = [entry for future in asking for entry in future.result()]
     assert {status for status, _ in seen} == {200}
     assert {factor for _, factor in seen} == {10.0, 100.0}
