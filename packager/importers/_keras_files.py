@@ -114,23 +114,27 @@ def _check_links(path: Path, file: Any) -> None:  # noqa: ANN401 - h5py ships no
 
     total = 0
 
-    def check(name: str, link: object) -> None:
+    def check(name: str, link: object) -> ConversionError | None:
+        # Returned: h5py crashes where its visitor raises.
         nonlocal total
         if isinstance(link, h5py.ExternalLink):
-            raise _refers(path, name, str(link.filename))
+            return _refers(path, name, str(link.filename))
         found = file.get(name)
         if isinstance(found, h5py.Dataset):
             if found.external:
-                raise _refers(path, name, str(found.external[0][0]))
+                return _refers(path, name, str(found.external[0][0]))
             if found.is_virtual:
-                raise _refers(path, name, str(found.virtual_sources()[0].file_name))
+                return _refers(path, name, str(found.virtual_sources()[0].file_name))
             total += int(found.size or 0) * int(found.dtype.itemsize)
             if total > SIZE_LIMIT:
-                raise ConversionError(
+                return ConversionError(
                     "import.size", f"'{path.name}' is too large once unpacked: expected at most {SIZE_LIMIT} bytes"
                 )
+        return None
 
-    file.visititems_links(check)
+    problem = file.visititems_links(check)
+    if problem is not None:
+        raise problem
 
 
 def _refers(path: Path, name: str, other: str) -> ConversionError:
