@@ -81,6 +81,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     """Whether LSTM, GRU and RNN may remain; else they become a Scan."""
     unrolled: int = 0
     """Loops of at most so many rounds are laid out, where their number is known."""
+    quantized: bool = True
+    """Whether quantized values may remain; else a model is written in float again, without its rounding."""
     decomposed: tuple[str, ...] = ()
     """Operators that the target lacks and that ONNX defines by simpler ones, such as ``LayerNormalization``."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def keep_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
     for node in reversed(graph.node):
         if wanted.intersection(node.output):
             wanted.update(node.input)
-            wanted.update(name for inner in _inner_graphs(node) for name in _read_names(inner))
+            wanted.update(name for inner in _inner_graphs(node) for name in read_names(inner))
             kept.append(node)
     _replace(graph.node, kept[::-1])
     _replace(graph.initializer, [entry for entry in graph.initializer if entry.name in wanted])
@@ -127,6 +128,30 @@ def node_name(node: onnx.NodeProto) -> str:
     return node.name or next(iter(node.output), "")
 
 
+def read_names(graph: onnx.GraphProto) -> list[str]:
+    """Every name that a node or an output of the graph reads, those of subgraphs too, as often as it is read."""
+    return [name for node in all_nodes(graph) for name in node.input] + _given_out(graph)
+
+
+def _given_out(graph: onnx.GraphProto) -> list[str]:
+    inner = [name for node in graph.node for entry in _inner_graphs(node) for name in _given_out(entry)]
+    return [entry.name for entry in graph.output] + inner
+
+
+def drop_unread(graph: onnx.GraphProto) -> None:
+    """Take out nodes and constants that nothing reads."""
+    read = Counter(read_names(graph))
+    kept = []
+    for node in reversed(graph.node):
+        if any(read[name] for name in node.output if name):
+            kept.append(node)
+        else:
+            read.subtract([*node.input, *(name for inner in _inner_graphs(node) for name in read_names(inner))])
+    _replace(graph.node, kept[::-1])
+    given = {entry.name for entry in graph.input}
+    _replace(graph.initializer, [entry for entry in graph.initializer if read[entry.name] or entry.name in given])
+
+
 def _replace(field: object, kept: list[object]) -> None:
     import copy
 
@@ -140,7 +165,3 @@ def _inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         if attribute.HasField("g"):
             yield attribute.g
         yield from attribute.graphs
-
-
-def _read_names(graph: onnx.GraphProto) -> set[str]:
-    return {name for node in all_nodes(graph) for name in node.input} | {entry.name for entry in graph.output}

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from packager.errors import ConversionError
 from packager.hub import (
     bind_dimensions,
+    cancel_transposes,
     convert_opset,
     decompose,
+    dequantize,
     fold_branches,
     fold_constants,
     inline_functions,
@@ -37,12 +39,14 @@ PASSES: tuple[Pass, ...] = (
     split_fused,
     lower_ml,
     bind_dimensions,
+    dequantize,
     lower_recurrent,
     decompose,
     fold_branches,
     fold_constants,
     unroll_loops,
     fold_branches,
+    cancel_transposes,
     remove_identities,
     convert_opset,
 )
