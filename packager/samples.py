@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from packager.columns import Array, Columns
 
 GENERATED_SAMPLES = 64
+_MOST_VALUES = 1 << 26
+"""Of all samples of one input: 256 MiB as float32."""
 _FREE_DIMENSION = 8
 """The size of a free dimension other than the first, in generated samples."""
 _GENERIC = ("x", "X", "data", "inputs", "input", "features")
@@ -118,6 +120,7 @@ def generate_samples(signature: SignatureSection) -> Samples:
     import numpy as np
 
     random = np.random.Generator(np.random.PCG64(0))
+    count = _count(signature)
     inputs: dict[str, Array] = {}
     for entry in signature.inputs:
         if entry.dtype == "string":
@@ -126,11 +129,8 @@ def generate_samples(signature: SignatureSection) -> Samples:
                 f"no sample can be made up for input '{entry.name}', which is text",
                 hint="give [data] calibration or evaluation",
             )
-        inner = tuple(
-            size if isinstance(size, int) else min(_FREE_DIMENSION, signature.maximum.get(size, _FREE_DIMENSION))
-            for size in entry.shape[1:]
-        )
-        shape = (GENERATED_SAMPLES, *inner) if entry.shape else (GENERATED_SAMPLES,)
+        inner = _sample_shape(entry, signature)
+        shape = (count, *inner) if entry.shape else (count,)
         dtype = np.dtype(entry.dtype)
         if entry.range is not None and dtype.kind in "fiu":
             inputs[entry.name] = _within(random, entry.range, shape, dtype)
@@ -141,6 +141,31 @@ def generate_samples(signature: SignatureSection) -> Samples:
         else:
             inputs[entry.name] = random.integers(0, 10, shape).astype(dtype)
     return Samples(inputs, None, {}, "generated")
+
+
+def _sample_shape(entry: TensorSection, signature: SignatureSection) -> tuple[int, ...]:
+    return tuple(
+        size if isinstance(size, int) else min(_FREE_DIMENSION, signature.maximum.get(size, _FREE_DIMENSION))
+        for size in entry.shape[1:]
+    )
+
+
+def _count(signature: SignatureSection) -> int:
+    """How many samples there are: fewer where one is large.
+
+    Raises:
+        ConversionError: one alone is too large.
+    """
+    sizes = {entry.name: math.prod(_sample_shape(entry, signature)) for entry in signature.inputs}
+    name, largest = max(sizes.items(), key=lambda item: item[1], default=("", 0))
+    if largest > _MOST_VALUES:
+        raise ConversionError(
+            "samples.size",
+            f"a sample of input '{name}' is too large to be made up: expected at most {_MOST_VALUES} values, "
+            f"got {largest}",
+            hint="give its shape in [model.inputs], or real samples as [data] evaluation",
+        )
+    return max(1, min(GENERATED_SAMPLES, _MOST_VALUES // max(1, largest)))
 
 
 def _within(

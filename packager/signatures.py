@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from manifests.section import DType
 
+_MOST_DIMENSIONS = 32
+"""Numpy's own limit was that; no runtime takes more than a dozen."""
 _KINDS = {"O": "string", "U": "string", "T": "string"}
 
 
@@ -78,9 +80,18 @@ def _tensor(value: onnx.ValueInfoProto) -> TensorSection:
         )
     if not kind.HasField("shape"):
         raise ConversionError("model.shape", f"'{value.name}' has no known rank", hint="export it with its shapes")
+    if kind.elem_type not in onnx.helper.get_all_tensor_dtypes():
+        raise ConversionError("model.type", f"'{value.name}' is of no known type: got {kind.elem_type}")
+    if len(kind.shape.dim) > _MOST_DIMENSIONS:
+        raise ConversionError(
+            "model.shape",
+            f"'{value.name}' has too many dimensions: expected at most {_MOST_DIMENSIONS}, got {len(kind.shape.dim)}",
+        )
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
     shape = tuple(
-        size.dim_value if size.HasField("dim_value") else size.dim_param or f"{value.name}.{axis}"
+        size.dim_value
+        if size.HasField("dim_value") and size.dim_value >= 0
+        else size.dim_param or f"{value.name}.{axis}"
         for axis, size in enumerate(kind.shape.dim)
     )
     return TensorSection(name=value.name, dtype=cast("DType", _KINDS.get(dtype.kind, dtype.name)), shape=shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from packager.errors import ConversionError
@@ -52,6 +53,8 @@ class _Section(dict[str, str]):
         words = self.text(key).split()
         if len(words) != count:
             raise _broken(f"{len(words)} entries of '{key}': expected {count}")
+        if dtype != "float64" and not all(map(_INTEGER.fullmatch, words)):
+            raise _broken(f"entries of '{key}' that are no whole numbers")
         try:
             return np.array(words).astype(dtype) if words else np.zeros(0, dtype=dtype)
         except (ValueError, OverflowError) as error:
@@ -89,6 +92,38 @@ def parse_model(text: str) -> Stored:
 
 
 _MOST_OUTPUTS = 1 << 16
+_INTEGER = re.compile(r"-?[0-9]{1,10}")
+_HEADER = ("version", "num_class", "num_tree_per_iteration", "label_index", "max_feature_idx", "objective")
+_FLOATS = ("threshold", "leaf_value")
+_WHOLE = ("split_feature", "decision_type", "left_child", "right_child")
+_BY_CATEGORY = ("num_cat", "cat_boundaries", "cat_threshold")
+
+
+def checked_text(text: str) -> str:
+    """What of `text` LightGBM predicts with, and that `parse_model` has seen to be sound.
+
+    LightGBM reads the lengths of arrays, sizes of trees and parameters without doubting them, and a wrong one ends the
+    process.
+    """
+    header, *sections = _sections(text)
+    features = header.integer("max_feature_idx") + 1
+    header.integer("num_class")
+    header.setdefault("label_index", "0")
+    header.integer("label_index")
+    lines = ["tree", *(f"{key}={header.text(key)}" for key in _HEADER if key in header)]
+    lines += ["average_output"] if "average_output" in header else []
+    lines += [
+        "feature_names=" + " ".join(f"Column_{index}" for index in range(features)),
+        "feature_infos=" + " ".join(["none"] * features),
+    ]
+    for number, section in enumerate(sections):
+        leaves = section.integer("num_leaves")
+        count = section.integer("num_cat") if "num_cat" in section else 0
+        keys = [*(_WHOLE if leaves > 1 else ()), *_FLOATS[leaves < 2 :], *(_BY_CATEGORY[1:] if count else ())]  # noqa: PLR2004 - one leaf has no split
+        lines += ["", f"Tree={number}", f"num_leaves={leaves}", f"num_cat={count}"]
+        lines += [f"{key}={section.text(key)}" for key in keys]
+        lines += ["is_linear=0", "shrinkage=1"]
+    return "\n".join([*lines, "", "", "end of trees", ""])
 
 
 def _sections(text: str) -> list[_Section]:

@@ -19,6 +19,7 @@ DEEPEST = 64
 
 _MODEL = "onnx.ModelProto"
 _NODE = "onnx.NodeProto"
+_TEXT = "text"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MORE = 0x80
 """The bit of a number's byte that says that another follows."""
@@ -51,7 +52,9 @@ def check_wire(data: bytes | memoryview, name: str) -> None:
             if place + size > ends[-1]:
                 raise _not_onnx(name, "a field is longer than what holds it")
             inner = inner_messages[kinds[-1]].get(number)
-            if inner is None:
+            if inner is None or inner is _TEXT:
+                if inner is _TEXT:
+                    _check_text(data[place : place + size], name)
                 place += size
                 continue
             nodes += inner == _NODE
@@ -69,7 +72,7 @@ def check_wire(data: bytes | memoryview, name: str) -> None:
 
 @functools.cache
 def _inner_messages() -> dict[str, dict[int, str]]:
-    """Of each kind of message, the fields that hold messages, and of which kind."""
+    """Of each kind of message, the fields that hold messages, and of which kind; and those that hold text."""
     import onnx
 
     found: dict[str, dict[int, str]] = {}
@@ -79,9 +82,17 @@ def _inner_messages() -> dict[str, dict[int, str]]:
         if descriptor.full_name in found:
             continue
         inner = {field.number: field.message_type for field in descriptor.fields if field.message_type is not None}
-        found[descriptor.full_name] = {number: message.full_name for number, message in inner.items()}
+        texts = {field.number: _TEXT for field in descriptor.fields if field.type == field.TYPE_STRING}
+        found[descriptor.full_name] = {number: message.full_name for number, message in inner.items()} | texts
         waiting.extend(inner.values())
     return found
+
+
+def _check_text(text: bytes | memoryview, name: str) -> None:
+    try:
+        str(text, "utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_onnx(name, "a text in it is not UTF-8") from error
 
 
 def _skip(data: bytes | memoryview, place: int, end: int, wire: int, name: str) -> int:

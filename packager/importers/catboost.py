@@ -99,7 +99,7 @@ def parse_model(data: bytes) -> schema.Stored:
     """
     try:
         return msgspec.json.decode(data, type=schema.Stored)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ConversionError("import.catboost", f"not a model of CatBoost: {error}") from error
 
 

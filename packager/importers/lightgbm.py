@@ -110,13 +110,18 @@ def write_predictions(sink: Sink, source: str, stored: schema.Stored) -> str:
             "import.lightgbm",
             f"the objective '{stored.objective}' can't be imported: expected one of {', '.join(_LINKS)}",
         )
-    if stored.zero_missing:
-        source = _without_zeros(sink, source, stored)
-    sums = write_forest(sink, source, stored.forest)
+    sums = write_sums(sink, source, stored)
     if "sigmoid" in stored.parameters:
         sums = sink.add("Mul", [sums, _scalar(sink, _number(stored.parameters["sigmoid"]))])
     predictions = write_link(sink, sums, _link(stored))
     return write_two_classes(sink, predictions) if stored.objective == "binary" else predictions
+
+
+def write_sums(sink: Sink, source: str, stored: schema.Stored) -> str:
+    """The name of the sums of the leaves: float32, (N, classes) or (N, 1)."""
+    if stored.zero_missing:
+        source = _without_zeros(sink, source, stored)
+    return write_forest(sink, source, stored.forest)
 
 
 def _link(stored: schema.Stored) -> Link:
@@ -157,7 +162,7 @@ def _load(text: str, name: str) -> lightgbm.Booster:
     import lightgbm
 
     try:
-        return lightgbm.Booster(model_str=text)
+        return lightgbm.Booster(model_str=schema.checked_text(text))
     except lightgbm.basic.LightGBMError as error:
         raise ConversionError("import.lightgbm", f"'{name}' can't be read by LightGBM: {error}") from error
 

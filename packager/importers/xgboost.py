@@ -93,7 +93,7 @@ def parse_model(data: bytes) -> schema.Stored:
         if _UBJ.match(data):
             return msgspec.convert(parse_ubjson(data), schema.Stored)
         return msgspec.json.decode(data, type=schema.Stored)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ConversionError("import.xgboost", f"not a model of XGBoost: {error}") from error
 
 

@@ -13,6 +13,7 @@ from manifests.manifest import FileSection, TaskSection
 from manifests.pipeline import Declaration
 from packager.declarations import Declared
 from packager.errors import ConversionError
+from packager.importers._foreign import foreign_code
 from packager.importers._importer import Options
 from packager.importers._operators import unknown_operators
 from packager.importers.detection import open_importer
@@ -85,7 +86,8 @@ def run(order: Order, out: Path) -> Importation:
         ConfigError: the task does not fit the model, or the data can't be used.
     """
     importer = open_importer(order.framework)
-    imported = importer.read_model(Path(order.path), _options(order))
+    with foreign_code(order.framework, Path(order.path).name):
+        imported = importer.read_model(Path(order.path), _options(order))
     taken = Taken(imported, order.declared)
     signature = model_signature(taken.model)
     if not signature.inputs or not signature.outputs:
@@ -109,7 +111,8 @@ def run(order: Order, out: Path) -> Importation:
         return read
     _refuse_unknown(taken.model)
     samples = _samples(order.data, signature, imported.names).head(_MOST_SAMPLES)
-    worst = _compare(taken, target, samples, signature)
+    with foreign_code(order.framework, Path(order.path).name):
+        worst = _compare(taken, target, samples, signature)
     tolerance = max(importer.TOLERANCE, FUSED_TOLERANCE if taken.fused else 0.0)
     if worst is not None and worst > tolerance:
         fused = " after the declared preprocessing" if taken.fused else ""
