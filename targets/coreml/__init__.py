@@ -27,7 +27,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     precision: Precision = "float16"
     """What is computed in, and what weights are stored in; the Neural Engine takes float16 alone."""
     float32_ops: tuple[str, ...] = ()
-    """Exceptions from float16: names of nodes in the source model, or of MIL operations."""
+    """Exceptions from float16 beside those that are found: names of nodes in the source model, or of MIL operations."""
     batch: int = 1
     """The value of each dimension that the model leaves free."""
 
@@ -60,10 +60,9 @@ class _CoreML:
             TargetError: a node can't be expressed (``coreml.operators``), the shapes are not fixed
                 (``coreml.shape``), or an input or output is of a kind that Core ML has not (``coreml.border``).
         """
-        del calibration
         from targets.coreml._convert import convert
 
-        return convert(model, cast("Options", options), out)
+        return convert(model, cast("Options", options), calibration, out)
 
     def runner(self, artifact: Artifact, folder: Path) -> Runner:
         """The shipped package, evaluated operation by operation on this host."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+import msgspec
 import numpy as np
 import onnx
 
@@ -22,20 +26,28 @@ from targets._target import Artifact, TargetError
 from targets.coreml._lowering import lower
 from targets.coreml._package import PACKAGE, RELEASES, read_specification, write_package
 from targets.coreml._passes import optimise
+from targets.coreml._precision import diverging, error, exact, samples, too_large, upstream
 from targets.coreml._registry import REGISTRY
+from targets.coreml.evaluator import load_program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from numpy.typing import NDArray
 
     from manifests.section import DType
-    from targets._target import Finding
-    from targets.coreml import Options
+    from targets._target import Arrays, Finding
+    from targets.coreml import Options, Precision
     from targets.coreml._lowering import Feature, Lowered
+    from targets.coreml.evaluator import Program
 
 _ENTRY = f"{PACKAGE}/Manifest.json"
 _MEDIA_TYPES = {".json": "application/json", ".mlmodel": "application/vnd.apple.coreml.mlmodel"}
-_PARITY = {"float32": 1e-4, "float16": 2e-2}
+_TURNS = 4
+"""How often exceptions from float16 are looked for."""
+_LISTED = 5
+_PARITY: dict[str, tuple[Literal["max", "rms"], float]] = {"float32": ("max", 1e-4), "float16": ("rms", 2e-2)}
+"""Measure and default limit of the parity gate: of rounded values one near a border may move far."""
 _TOLERANCE = {"float32": (1e-3, 1e-5), "float16": (2e-2, 5e-3)}
 """What another machine's kernels may differ by from the evaluator, on the same file: (rtol, atol)."""
 
@@ -45,14 +57,56 @@ def findings(model: onnx.ModelProto, options: Options) -> list[Finding]:
     return lowered_model(model, options).findings
 
 
-def convert(model: Path, options: Options, out: Path) -> Artifact:
+def convert(model: Path, options: Options, calibration: Arrays | None, out: Path) -> Artifact:
     """The artifact of a model file, written below `out`."""
     source = onnx.load(model)
     lowered = lowered_model(source, options)
     if lowered.findings:
         raise _refusal(lowered.findings)
-    write_model(lowered, options, out)
-    return _described(lowered, options, out)
+    calls = samples(lowered.inputs, calibration)
+    if options.precision == "float32":
+        program = load_program(write_model(lowered, options, out))
+        _prove(lowered, program, program.predict(calls[0]))
+        return _described(lowered, options, out, frozenset())
+    plain = options_with(options, "float32")
+    with tempfile.TemporaryDirectory() as name:
+        program = load_program(write_model(lowered, plain, Path(name)))
+    found = exact(program, calls)
+    exceptions, blamed = too_large(program, found), set[str]()
+    for turn in range(_TURNS):
+        lowered = lowered_model(source, options)
+        half = load_program(write_model(lowered, options, out, exceptions))
+        if turn == _TURNS - 1 or error(found, half) < _PARITY["float16"][1] / 2:
+            break
+        worse = diverging(found, half) - exceptions
+        # What makes an error grow though it is in float32 itself needs its inputs so as well.
+        worse = worse or upstream(program, blamed) - exceptions
+        if not worse:
+            break
+        blamed |= worse
+        exceptions |= worse
+        shutil.rmtree(out / PACKAGE)
+    _prove(lowered, half, half.predict(calls[0]))
+    return _described(lowered, options, out, frozenset(exceptions))
+
+
+def options_with(options: Options, precision: Precision) -> Options:
+    """The same options in another precision."""
+    return msgspec.structs.replace(options, precision=precision)
+
+
+def _prove(lowered: Lowered, program: Program, results: Mapping[str, NDArray[np.generic]]) -> None:
+    """Hold what the package gives, loaded back, to what it is said to give: a converter's word proves nothing."""
+    if [each.name for each in program.inputs] != [each.name for each in lowered.inputs]:
+        raise TargetError("coreml.load", "the package's inputs are not the model's")
+    for feature in lowered.outputs:
+        got = results[feature.name]
+        if (got.shape, got.dtype) != (feature.shape, feature.dtype):
+            raise TargetError(
+                "coreml.load",
+                f"output '{feature.source}' of what was made does not match: expected "
+                f"{feature.dtype}{list(feature.shape)}, got {got.dtype}{list(got.shape)}",
+            )
 
 
 def lowered_model(model: onnx.ModelProto, options: Options) -> Lowered:
@@ -74,19 +128,20 @@ def lowered_model(model: onnx.ModelProto, options: Options) -> Lowered:
         raise TargetError("coreml.border", str(error), hint=error.hint) from error
 
 
-def write_model(lowered: Lowered, options: Options, out: Path) -> Path:
-    """The package of a program that was lowered without findings."""
-    optimise(lowered.program, half=_half(lowered, options) if options.precision == "float16" else None)
+def write_model(lowered: Lowered, options: Options, out: Path, exceptions: Collection[str] = ()) -> Path:
+    """The package of a program that was lowered without findings; `exceptions` are operations kept in float32."""
+    half = _half(lowered, options, exceptions) if options.precision == "float16" else None
+    optimise(lowered.program, half=half)
     return write_package(lowered, options.minimum, out)
 
 
-def _half(lowered: Lowered, options: Options) -> Callable[[Any], bool]:
-    """Whether an operation may be computed in float16: unless its node, or its operator, is named as an exception."""
-    exceptions = set(options.float32_ops)
+def _half(lowered: Lowered, options: Options, exceptions: Collection[str]) -> Callable[[Any], bool]:
+    """Whether an operation may be computed in float16: unless it, its node, or its operator is an exception."""
+    named = set(options.float32_ops)
 
     def may(operation: Any) -> bool:  # noqa: ANN401 - a MIL operation
         node = lowered.origins.get(operation.name, "")
-        return node not in exceptions and operation.op_type not in exceptions
+        return not named & {node, operation.op_type} and operation.name not in exceptions
 
     return may
 
@@ -101,7 +156,7 @@ def _refusal(found: list[Finding]) -> TargetError:
     )
 
 
-def _described(lowered: Lowered, options: Options, out: Path) -> Artifact:
+def _described(lowered: Lowered, options: Options, out: Path, exceptions: frozenset[str]) -> Artifact:
     files = tuple(_files(out))
     size = sum(entry.size for entry in files)
     operations = _operations(out)
@@ -118,9 +173,19 @@ def _described(lowered: Lowered, options: Options, out: Path) -> Artifact:
         resources=ResourcesSection(disk_bytes=size),
         quantization=QuantizationSection(scheme="float16" if options.precision == "float16" else "none"),
         golden_tolerance=_TOLERANCE[options.precision],
-        parity_limit=_PARITY[options.precision],
-        notes=lowered.notes,
+        parity_limit=_PARITY[options.precision][1],
+        parity_measure=_PARITY[options.precision][0],
+        notes=(*lowered.notes, *_exception_notes(lowered, exceptions)),
     )
+
+
+def _exception_notes(lowered: Lowered, exceptions: frozenset[str]) -> list[str]:
+    nodes = sorted({lowered.origins.get(name, name) for name in exceptions})
+    if not nodes:
+        return []
+    more = f" and {len(nodes) - _LISTED} more" if len(nodes) > _LISTED else ""
+    listed = ", ".join(f"'{node}'" for node in nodes[:_LISTED])
+    return [f"computed in float32, since float16 can't hold it: {listed}{more}"]
 
 
 def _files(out: Path) -> Iterable[FileSection]:

@@ -30,6 +30,7 @@ _FUSIONS = (
 )
 _HALF = "common::add_fp16_cast"
 _LAST = (
+    "common::const_elimination",
     "common::cast_optimization",
     "common::dead_code_elimination",
     "common::const_deduplication",
@@ -42,10 +43,8 @@ _LAST = (
 def optimise(program: Any, *, half: Callable[[Any], bool] | None) -> None:  # noqa: ANN401 - a MIL program
     """Fuse, drop what nothing reads, and compute those operations in float16 that `half` is true for."""
     registry = part("converters.mil.mil.passes.pass_registry").PASS_REGISTRY
-    quiet = part("converters.mil.mil.passes.graph_pass")
     for name in (*_FUSIONS, *([_HALF] if half else ()), *_LAST):
         step = registry[name]
         if name == _HALF:
             step = type(step)(op_selector=half)
         step(program)
-    del quiet

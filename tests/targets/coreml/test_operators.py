@@ -1,0 +1,81 @@
+"""What the frontend takes is right; what it does not take, it says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from targets.coreml._registry import REGISTRY
+from tests.targets.coreml.reference_page import PAGE, rendered
+from tests.targets.coreml.verdict import verdict
+from tests.targets.operator_cases import operator_cases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.targets.coreml.verdict import Verdict
+
+    Verdicts = dict[str, dict[str, Verdict]]
+
+
+FROZEN_PASSED = 919
+LIVE_PASSED = 398
+"""What passed when this was written; fewer is a regression."""
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Verdicts:
+    folder = tmp_path_factory.mktemp("operators")
+    found: Verdicts = {"frozen": {}, "live": {}}
+    for case in operator_cases():
+        found[case.mode][case.name] = verdict(case, folder)
+    return found
+
+
+def _counts(verdicts: Verdicts) -> dict[str, dict[str, int]]:
+    counts = {}
+    for mode, cases in verdicts.items():
+        kinds = Counter(each.kind for each in cases.values())
+        counts[mode] = {kind: kinds[kind] for kind in ("passed", "refused", "wrong")} | {"total": len(cases)}
+    return counts
+
+
+def test_every_operator_case_is_either_right_or_refused_by_name(
+    verdicts: Verdicts, record_property: Callable[[str, object], None]
+) -> None:
+    wrong = {
+        f"{name} ({mode})": each.reason
+        for mode, cases in verdicts.items()
+        for name, each in cases.items()
+        if each.kind == "wrong"
+    }
+    assert wrong == {}
+    passed = {mode: count["passed"] for mode, count in _counts(verdicts).items()}
+    for mode, count in passed.items():
+        record_property(mode, count)
+    assert passed["frozen"] >= FROZEN_PASSED
+    assert passed["live"] >= LIVE_PASSED
+
+
+def test_the_reference_page_says_what_is_served_and_why_each_other_case_is_not_passed(verdicts: Verdicts) -> None:
+    missed = {
+        mode: {name: each._asdict() for name, each in cases.items() if each.kind != "passed"}
+        for mode, cases in verdicts.items()
+    }
+    missed = {
+        mode: {name: {"verdict": each["kind"], "reason": each["reason"]} for name, each in cases.items()}
+        for mode, cases in missed.items()
+    }
+    assert PAGE.read_text() == rendered(_counts(verdicts), missed), "run `make coverage-coreml`"
+
+
+def test_every_registered_operator_says_what_it_computes() -> None:
+    silent = [
+        name
+        for name, entries in REGISTRY.served().items()
+        for entry in entries
+        if not (getattr(entry.emit, "func", entry.emit).__doc__ or "").strip() and not hasattr(entry.emit, "func")
+    ]
+    assert silent == []
