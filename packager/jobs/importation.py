@@ -177,8 +177,8 @@ def _samples(data: DataFiles, signature: SignatureSection, names: tuple[str, ...
 
 
 def _compare(taken: Taken, path: Path, samples: Samples, signature: SignatureSection) -> float | None:
-    ours = run_all(SourceModel(path), samples.inputs, call_size(signature))
     theirs = taken.expected(samples.inputs, path.parent)
     if theirs is None:
         return None
+    ours = run_all(SourceModel(path), samples.inputs, call_size(signature))
     return max(entry.max_relative for entry in compare_outputs(theirs, ours))
