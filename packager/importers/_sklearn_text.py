@@ -82,8 +82,6 @@ def write_weights(sink: Sink, counts: str, transformer: BaseEstimator) -> str:
 
 def _check(vectorizer: BaseEstimator) -> None:
     name = type(vectorizer).__name__
-    if name not in {"CountVectorizer", "TfidfVectorizer"}:
-        raise _unsupported(f"a {name}, whose hash ONNX has no operator for")
     given = {key: getattr(vectorizer, key) for key in ("preprocessor", "tokenizer", "strip_accents")}
     for key, value in given.items():
         if value is not None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _LINKS: dict[str, Link] = {"gamma": "exponential", "poisson": "exponential"}
 _BITS = 32
 _FLOAT = 1
+_TWO = 2
 
 
 def write_histogram_trees(sink: Sink, source: str, estimator: BaseEstimator) -> str:
@@ -31,6 +32,29 @@ def write_histogram_trees(sink: Sink, source: str, estimator: BaseEstimator) -> 
     Raises:
         ConversionError: its categories are no numbers.
     """
+    sums = _histogram_sums(sink, source, estimator)
+    if not hasattr(estimator, "classes_"):
+        return write_link(sink, sums, _LINKS.get(str(estimator.loss), "identity"))
+    if int(estimator.n_trees_per_iteration_) == 1:
+        return write_two_classes(sink, write_link(sink, sums, "logistic"))
+    return write_link(sink, sums, "softmax")
+
+
+def write_scores(sink: Sink, source: str, estimator: BaseEstimator) -> str:
+    """The name of what `decision_function` gives, for two classes both signs: what a calibration starts from."""
+    if type(estimator).__module__.startswith("lightgbm"):
+        from packager.importers import _lightgbm_model, lightgbm
+
+        stored = _lightgbm_model.parse_model(estimator.booster_.model_to_string())
+        sums = lightgbm.write_sums(sink, source, stored)
+    else:
+        sums = _histogram_sums(sink, source, estimator)
+    if len(estimator.classes_) > _TWO:
+        return sums
+    return sink.add("Concat", [sink.add("Neg", [sums]), sums], {"axis": 1})
+
+
+def _histogram_sums(sink: Sink, source: str, estimator: BaseEstimator) -> str:
     import numpy as np
 
     sizes: dict[int, int] = {}
@@ -45,12 +69,7 @@ def write_histogram_trees(sink: Sink, source: str, estimator: BaseEstimator) -> 
         base=np.broadcast_to(base, (outputs,)).copy(),
         comparison="BRANCH_LEQ",
     )
-    sums = write_forest(sink, source, forest)
-    if not hasattr(estimator, "classes_"):
-        return write_link(sink, sums, _LINKS.get(str(estimator.loss), "identity"))
-    if outputs == 1:
-        return write_two_classes(sink, write_link(sink, sums, "logistic"))
-    return write_link(sink, sums, "softmax")
+    return write_forest(sink, source, forest)
 
 
 def write_foreign_trees(sink: Sink, source: str, estimator: BaseEstimator) -> str:

@@ -53,7 +53,7 @@ def read_model(path: Path, options: Options) -> Imported:
     inputs = inputs_of(estimator)
     task, output = _task(estimator)
     model = convert_estimator(by_place(estimator, inputs.names), inputs)
-    keep_outputs(model, [output])
+    _keep_output(model, output)
     _name_batch(model)
 
     def predict(arrays: Arrays) -> Arrays:
@@ -84,6 +84,18 @@ def _task(estimator: BaseEstimator) -> tuple[TaskSection, str]:
     if is_regressor(estimator):
         return TaskSection(kind="regression", output="variable"), "variable"
     raise ConversionError("import.sklearn", f"expected a classifier or a regressor, got a {type(estimator).__name__}")
+
+
+def _keep_output(model: onnx.ModelProto, output: str) -> None:
+    """The output of that name alone, or else the first, under that name: skl2onnx has others for some regressors."""
+    import onnx
+
+    names = [entry.name for entry in model.graph.output]
+    keep_outputs(model, [output if output in names else names[0]])
+    (entry,) = model.graph.output
+    if entry.name != output:
+        model.graph.node.append(onnx.helper.make_node("Identity", [entry.name], [output], name=output))
+        entry.name = output
 
 
 def _name_batch(model: onnx.ModelProto) -> None:
