@@ -3,6 +3,8 @@
 # make check   style, types, import contracts, documents
 # make bench   measurements, written to bench/results/
 # make coverage-edge  ONNX's operator cases that edge-arm passes, and every other one with its reason
+# make bench-import   every public model through its importer, fetched into the user's cache
+# make fuzz-import    10,000 damaged files of each kind through the import
 # make bench-edge     real models through edge-arm, fetched into the user's cache
 # make coverage-coreml  the same for coreml; make bench-coreml: the same models through it
 # make docs    the documents' blocks, executed
@@ -14,7 +16,7 @@ PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
 DEBIAN := mosquitto chromium docker-registry
 
-.PHONY: demo test check bench bench-coreml bench-edge coverage-coreml coverage-edge docs environment development toolchains toolchain-locks
+.PHONY: demo test check bench bench-import fuzz-import bench-coreml bench-edge coverage-coreml coverage-edge docs environment development toolchains toolchain-locks
 
 demo: environment
 	$(PYTHON) examples/digits/demo.py $(ARGS)
@@ -35,6 +37,12 @@ check: development toolchains
 
 bench: development
 	$(PYTHON) bench/start.py
+
+bench-import: development
+	$(PYTHON) -m bench.importing $(ARGS)
+
+fuzz-import: development
+	$(PYTHON) -m bench.fuzz_import $(ARGS)
 
 bench-edge: development
 	$(PYTHON) -m bench.edge $(ARGS)
