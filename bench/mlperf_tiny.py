@@ -38,6 +38,8 @@ _TRAINING = "benchmark/training"
 _COUNT = 160
 _SECONDS = 1.0
 _BYTE = 255
+_NOISE = 1.1
+"""What times may differ by: two runs of one file differ, and ours takes floats in and gives them out."""
 
 
 class Net(NamedTuple):
@@ -87,11 +89,13 @@ OURS: dict[str, dict[str, Any]] = {
     "ours int8": {"quantize": "int8"},
     "ours auto, size": {"quantize": "auto"},
     "ours auto, latency": {"quantize": "auto", "optimize": "latency"},
+    "ours at its error": {"quantize": "auto", "optimize": "latency", "auto_error": "reference"},
 }
+"""The last may err as much as the reference does on the calibration samples, and no more."""
 
 
 def main(pattern: str) -> int:
-    """Print the table and write it; the exit code is 1 if our int8 is larger or farther than a reference file."""
+    """Print the table and write it; the exit code is 1 if for a net none of ours is as small, close and fast."""
     rows: dict[str, object] = {}
     missed = []
     for net in NETS:
@@ -101,13 +105,17 @@ def main(pattern: str) -> int:
         rows[net.name] = {"inputs": net.inputs, "files": row}
         for label, figures in row.items():
             print(f"{net.name:22} {label:20} " + "  ".join(f"{key} {value:.4g}" for key, value in figures.items()))
-        ours, theirs = row["ours int8-io"], row["reference"]
-        if ours["bytes"] > theirs["bytes"] or ours["error"] > theirs["error"]:
+        if not any(_matches(row[label], row["reference"]) for label in OURS):
             missed.append(net.name)
     if not pattern:
         write_results("mlperf-tiny", rows, ["ai-edge-litert", "ai-edge-quantizer", "onnx", "onnxruntime", "numpy"])
     print(f"behind the reference: {', '.join(missed) or 'none'}")
     return int(bool(missed))
+
+
+def _matches(ours: dict[str, float], theirs: dict[str, float]) -> bool:
+    is_fast = ours["milliseconds"] <= theirs["milliseconds"] * _NOISE
+    return ours["bytes"] <= theirs["bytes"] and ours["error"] <= theirs["error"] and is_fast
 
 
 def repository() -> Path:
@@ -158,9 +166,13 @@ def measured(net: Net) -> dict[str, dict[str, float]]:
         if (room / "made.tflite").exists():
             files["TFLiteConverter"] = File(room / "made.tflite")
         given = onnx.load(room / "made.onnx").graph.input[0].name
-        for label, options in OURS.items():
+        floats = _floats(room / "made.onnx", seen)
+        for label, fixed in OURS.items():
             out = room / label
             out.mkdir()
+            options = fixed
+            if "auto_error" in fixed:
+                options = fixed | {"auto_error": min(1.0, _error(files["reference"], seen, floats))}
             target.convert(room / "made.onnx", Options(**options), {given: seen}, out)
             files[label] = File(out / "model.tflite")
         return _figures(files, _floats(room / "made.onnx", tests), tests, labels)
@@ -178,7 +190,7 @@ def _figures(
         got = np.stack([file.run(row) for row in tests]).reshape(expected.shape)
         figures[label] = {
             "bytes": file.size,
-            "error": float(np.sqrt(((got - expected) ** 2).mean() / (expected**2).mean())),
+            "error": _error(file, tests, expected),
             "milliseconds": times[label] * 1e3,
         }
         if np.allclose(expected.sum(axis=-1), 1, atol=1e-3):
@@ -188,6 +200,12 @@ def _figures(
             figures[label]["accuracy"] = float((got.argmax(-1).reshape(-1) == right).mean())
             figures[label]["float_accuracy"] = float((expected.argmax(-1).reshape(-1) == right).mean())
     return figures
+
+
+def _error(file: File, rows: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Root mean square of the differences over that of what is expected."""
+    got = np.stack([file.run(row) for row in rows]).reshape(expected.shape)
+    return float(np.sqrt(((got - expected) ** 2).mean() / (expected**2).mean()))
 
 
 def _floats(path: Path, tests: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -101,7 +101,7 @@ def _searched(graph: Graph, samples: list[Sample], limits: Limits) -> Choice:
     made = found.chosen.made
     section = QuantizationSection(scheme=made.plan.scheme, calibration_samples=len(samples))
     parity = _PARITY["none"] if made.plan.scheme == "none" else ("rms", limits.error)
-    return Choice(made, section, parity, _compared(found.network, made), (found.why,), found)
+    return Choice(made, section, parity, _compared(found.chosen.network, made), (found.why,), found)
 
 
 def _compared(network: Network, made: Quantized) -> list[Layer]:

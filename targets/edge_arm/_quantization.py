@@ -150,6 +150,8 @@ class Plan(NamedTuple):
     """Results that are computed in float."""
     lighter: frozenset[str] = frozenset()
     """Results that are computed from float activations and int8 weights."""
+    coarse: bool = False
+    """Whether dense layers of int8 have one scale each, not one for each channel: a scale takes 24 bytes."""
     shifts: dict[str, NDArray[np.floating[Any]]] | None = None
     """What is taken from the biases, by the name of the result, where its weights are as the plan's scheme has them."""
 
@@ -202,7 +204,7 @@ def _attempt(network: Network, plan: Plan) -> bytes:
     if shifts:
         with shifted(network.graph, shifts):
             data = serialized(network.graph)
-    steps = recipe(plan.scheme, network.graph, kept=plan.kept, lighter=plan.lighter)
+    steps = recipe(plan.scheme, network.graph, kept=plan.kept, lighter=plan.lighter, coarse=plan.coarse)
     known = _statistics(network, plan.ranges) if plan.scheme in CALIBRATED else None
     with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):
         work = quantizer.Quantizer(bytearray(data), steps)

@@ -25,21 +25,25 @@ _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 def recipe(
-    scheme: Scheme, graph: Graph, *, kept: Collection[str] = (), lighter: Collection[str] = ()
+    scheme: Scheme, graph: Graph, *, kept: Collection[str] = (), lighter: Collection[str] = (), coarse: bool = False
 ) -> list[dict[str, Any]]:
     """The recipe of a scheme for a graph whose tensors have their names.
 
     What computes the tensors named in `kept` stays in float. What computes those in `lighter` has float activations
-    and int8 weights, where it has weights, else stays in float; its products are int8 where the scheme's others are.
+    and int8 weights, where it has weights, else stays in float. With `coarse`, dense layers of int8 have one scale
+    each, not one for each channel.
     """
+    from ai_edge_quantizer import qtyping, recipe_manager
     from ai_edge_quantizer import recipe as recipes
-    from ai_edge_quantizer import recipe_manager
 
     manager = recipe_manager.RecipeManager()
     if scheme == "float16":
         _add_float16(manager)
     elif scheme in CALIBRATED:
         manager.load_quantization_recipe(recipes.static_wi8_ai16() if scheme == "int16x8" else recipes.static_wi8_ai8())
+        if coarse:
+            dense = qtyping.TFLOperationName.FULLY_CONNECTED
+            manager.add_static_config(".*", dense, 8, 8, qtyping.QuantGranularity.TENSORWISE)
         # What a branch or a loop computes inside is not calibrated.
         _leave(manager, r"^graph_\d+/")
         if scheme != "int8-io":

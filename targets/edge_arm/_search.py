@@ -35,10 +35,13 @@ _MEASURED = (12, 64)
 """Fewest and most samples that a candidate is measured on."""
 _WORK = 4e9
 """Multiplications that the measure of one candidate may take, if that allows the fewest samples."""
-_MARGIN = 0.8
-"""The share of the limit that the search uses up: other samples may fare a little worse."""
+_MARGIN = (0.5, 0.75)
+"""The share of the limit that the search uses up, with fewer than 32 samples and with more: others may fare worse."""
+_FEW = 32
 _RETURNS = 8
 """Most layers that are tried in integers again after enough were left in float."""
+_PARTS = 4
+"""So many parts of the samples must each stay within the limit, if there are at least four times as many."""
 _EXACT = 1e-6
 """What is no change of the float network: a factor that is a power of two changes no digit."""
 _STEPS = 256
@@ -67,10 +70,13 @@ class Score(NamedTuple):
     changed: int
     """Rows whose class changed."""
     rows: int
+    samples: int
 
     def within(self, limits: Limits) -> bool:
         """Whether it stays within the limits, the error with a margin; one row may always change."""
-        return self.error <= _MARGIN * limits.error and self.changed <= max(1.0, limits.drop * self.rows)
+        return self.error <= _MARGIN[self.samples >= _FEW] * limits.error and self.changed <= max(
+            1.0, limits.drop * self.rows
+        )
 
 
 class Candidate(NamedTuple):
@@ -80,6 +86,8 @@ class Candidate(NamedTuple):
     made: Quantized
     score: Score
     accepted: bool
+    network: Network
+    """What it was made of: channels are evened out on the way."""
 
     @property
     def size(self) -> int:
@@ -90,7 +98,6 @@ class Candidate(NamedTuple):
 class Found(NamedTuple):
     """The file that was chosen, and all that were tried."""
 
-    network: Network
     chosen: Candidate
     tried: list[Candidate]
     why: str
@@ -121,6 +128,7 @@ class _Search:
         self._try("float", Plan("none"))
         self._try("float16 weights", Plan("float16"))
         if any(operation.code in PRODUCTS for operation in self._network.graph.operations):
+            self._coarse()
             self._equalize()
             self._weights("int8 weights", "dynamic-int8")
             self._static()
@@ -128,7 +136,7 @@ class _Search:
                 self._weights("int8 weights computed in float", "int8-weights")
                 self._weights("int4 weights computed in float", "int4-weights")
         chosen = self._choose()
-        return Found(self._network, chosen, self._tried, self._why(chosen))
+        return Found(chosen, self._tried, self._why(chosen))
 
     def _choose(self) -> Candidate:
         accepted = [candidate for candidate in self._tried if candidate.accepted] or self._tried[:1]
@@ -139,7 +147,7 @@ class _Search:
     def _why(self, chosen: Candidate) -> str:
         word = "smallest" if self._limits.optimize == "size" else "fastest"
         accepted = sum(candidate.accepted for candidate in self._tried)
-        plain = next((each for each in self._tried if each.label.startswith("int8, ")), None)
+        plain = next((each for each in self._tried if each.label.startswith("int8, ranges")), None)
         beside = f"; plain int8 has {plain.score.error:.1%}" if plain and plain is not chosen else ""
         return (
             f"auto: {chosen.label}, the {word} of {accepted} files within {self._limits.error:.1%} "
@@ -158,7 +166,7 @@ class _Search:
             score = self._score(made.data)
         except TargetError:
             return None
-        candidate = Candidate(label, made, score, score.within(self._limits))
+        candidate = Candidate(label, made, score, score.within(self._limits), self._network)
         self._tried.append(candidate)
         return candidate
 
@@ -169,6 +177,13 @@ class _Search:
         except (RuntimeError, ValueError) as error:
             raise TargetError("edge-arm.load", f"LiteRT does not run what was made: {error}") from error
         return measured(self._expected, got)
+
+    def _coarse(self) -> None:
+        """Integers with one scale for each dense layer: before channels are evened out, which takes many scales."""
+        if any(operation.code == "FULLY_CONNECTED" for operation in self._network.graph.operations):
+            found = self._try("int8, one scale for each dense layer", Plan("int8", coarse=True))
+            if found:
+                self._corrected(found)
 
     def _equalize(self) -> None:
         """Even the channels out in the graph itself; its file in float must compute what it did."""
@@ -303,20 +318,21 @@ def _with_moves(network: Network, names: list[str]) -> list[str]:
 
 
 def measured(expected: list[dict[str, NDArray[np.generic]]], got: list[dict[str, NDArray[np.generic]]]) -> Score:
-    """The worst output's error over the worse half of the calls, and the rows whose class changed."""
+    """The worst output's error over the worst quarter of the calls, and the rows whose class changed."""
     error, changed, rows = 0.0, 0, 0
     for name in expected[0]:
         theirs = np.stack([call[name] for call in expected]).astype(np.float64)
         ours = np.stack([call[name] for call in got]).astype(np.float64)
-        # The worse half: what holds for all samples but not for every other one holds by luck.
-        for part in (slice(0, None, 2), slice(1, None, 2)) if len(theirs) > 1 else (slice(None),):
+        # The worst part: what holds for all samples but not for every fourth of them holds by luck.
+        parts = _PARTS if len(theirs) >= _PARTS**2 else 1
+        for part in (slice(first, None, parts) for first in range(parts)):
             size = float(np.sqrt((theirs[part] ** 2).mean()))
             apart = float(np.sqrt(((theirs[part] - ours[part]) ** 2).mean()))
             error = max(error, apart / size if size else apart)
         if _is_distribution(theirs):
             other = theirs.argmax(axis=-1) != ours.argmax(axis=-1)
             changed, rows = changed + int(other.sum()), rows + other.size
-    return Score(error if np.isfinite(error) else np.inf, changed, rows)
+    return Score(error if np.isfinite(error) else np.inf, changed, rows, len(expected))
 
 
 def _is_distribution(values: NDArray[np.float64]) -> bool:

@@ -11,9 +11,6 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer import quantizer, recipe
 from onnx import helper
-from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
-from sklearn.neural_network import MLPClassifier
 
 from manifests.manifest import ParitySection
 from packager.gates.parity import gate_parity
@@ -39,70 +36,6 @@ if TYPE_CHECKING:
     Digits = tuple[onnx.ModelProto, list[NDArray[np.float32]], list[NDArray[np.float32]]]
 
 SCHEMES = ("float16", "dynamic-int8", "int8", "int8-io", "int16x8", "int4-weights")
-SEEN = 300
-"""Digits that the networks learn from and are calibrated with; those after them are held back."""
-
-
-def _floats(*arrays: NDArray[np.floating]) -> list[NDArray[np.float32]]:
-    return [array.astype(np.float32) for array in arrays]
-
-
-@pytest.fixture(scope="module")
-def pictures() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    found = load_digits()
-    return (found.data[:400] / 16).astype(np.float32), found.target[:400]
-
-
-@pytest.fixture
-def digits_mlp(build: Build, pictures: tuple[NDArray, NDArray]) -> Digits:
-    data, labels = pictures
-    net = MLPClassifier((32,), random_state=0, learning_rate_init=0.02, tol=1e-3).fit(data[:SEEN], labels[:SEEN])
-    nodes = [
-        helper.make_node("Gemm", ["x", "w1", "b1"], ["h"]),
-        helper.make_node("Relu", ["h"], ["r"]),
-        helper.make_node("Gemm", ["r", "w2", "b2"], ["l"]),
-        helper.make_node("Softmax", ["l"], ["y"]),
-    ]
-    constants = dict(zip(("w1", "w2", "b1", "b2"), _floats(*net.coefs_, *net.intercepts_), strict=True))
-    calls = [row[None] for row in data]
-    return build(nodes, {"x": [1, 64]}, {"y": [1, 10]}, constants), calls[:SEEN], calls[SEEN:]
-
-
-@pytest.fixture
-def digits_cnn(build: Build, pictures: tuple[NDArray, NDArray], reference: Reference) -> Digits:
-    """Random convolutions, plain and depthwise, under a trained last layer."""
-    data, labels = pictures
-    calls = [row.reshape(1, 1, 8, 8) for row in data]
-    random = np.random.default_rng(0)
-    plain, depthwise = _floats(*random.standard_normal((2, 16, 1, 3, 3)) / 3)
-    nodes = [
-        helper.make_node("Conv", ["x", "plain"], ["c"], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["c"], ["r"]),
-        helper.make_node("Conv", ["r", "depthwise"], ["d"], group=16, strides=[2, 2], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["d"], ["e"]),
-        helper.make_node("Flatten", ["e"], ["features"]),
-    ]
-    constants = {"plain": plain, "depthwise": depthwise}
-    body = build(nodes, {"x": [SEEN, 1, 8, 8]}, {"features": [SEEN, 256]}, constants)
-    features = reference(body, {"x": np.concatenate(calls[:SEEN])})["features"]
-    last = LogisticRegression(max_iter=300).fit(features, labels[:SEEN])
-    constants["w"], constants["b"] = _floats(last.coef_.T, last.intercept_)
-    nodes += [helper.make_node("Gemm", ["features", "w", "b"], ["l"]), helper.make_node("Softmax", ["l"], ["y"])]
-    return build(nodes, {"x": [1, 1, 8, 8]}, {"y": [1, 10]}, constants), calls[:SEEN], calls[SEEN:]
-
-
-@pytest.fixture
-def digits_lstm(build: Build, pictures: tuple[NDArray, NDArray]) -> Digits:
-    """Each row of a picture is a step; what comes out is the last state."""
-    calls = [row.reshape(8, 1, 8) for row in pictures[0]]
-    random = np.random.default_rng(0)
-    nodes = [
-        helper.make_node("LSTM", ["x", "w", "r"], ["all", "last"], hidden_size=16),
-        helper.make_node("Reshape", ["last", "shape"], ["y"]),
-    ]
-    w, r = _floats(random.standard_normal((1, 64, 8)) / 3, random.standard_normal((1, 64, 16)) / 4)
-    model = build(nodes, {"x": [8, 1, 8]}, {"y": [1, 16]}, {"w": w, "r": r, "shape": np.array([-1, 16])})
-    return model, calls[:SEEN], calls[SEEN:]
 
 
 def _verdict(
@@ -197,7 +130,7 @@ def test_a_subtraction_that_litert_allocates_not_in_int16_stays_in_float(
         helper.make_node("Sub", ["b", "a"], ["d"]),
         helper.make_node("Gemm", ["d", "w"], ["y"]),
     ]
-    (weights,) = _floats(random.standard_normal((8, 8)) / 3)
+    weights = (random.standard_normal((8, 8)) / 3).astype(np.float32)
     model = build(nodes, {"x": [1, 8]}, {"y": [1, 8]}, {"w": weights})
     calls = [random.standard_normal((1, 8)).astype(np.float32) for _ in range(60)]
     artifact, folder = convert(target, model, {"x": np.concatenate(calls)}, quantize="int16x8")
@@ -231,11 +164,12 @@ def test_convolutions_of_every_form_are_right_under_dynamic_ranges(
         "batch": ((8, 8, 3, 3), {}, 6),
     }[form]
     nodes = [helper.make_node("Conv", ["x", "w"], ["y"], **attributes)]
-    (weights,) = _floats(random.standard_normal(filters) / 3)
+    weights = (random.standard_normal(filters) / 3).astype(np.float32)
     model = build(nodes, {"x": [batch, 8, 8, 8]}, {"y": [batch, filters[0], size, size]}, {"w": weights})
     artifact, folder = convert(target, model, quantize="dynamic-int8")
     calls = [random.standard_normal((batch, 8, 8, 8)).astype(np.float32) for _ in range(20)]
-    assert _verdict(artifact, folder, model, calls, reference)[0] == "passed"
+    verdict, error = _verdict(artifact, folder, model, calls, reference)
+    assert verdict == "passed", error
 
 
 def test_a_convolution_computed_wrongly_fails_the_gate(
@@ -251,3 +185,77 @@ def test_a_convolution_computed_wrongly_fails_the_gate(
     assert _verdict(artifact, folder, model, held, reference)[0] == "passed"
     _rewritten(path, wrong)
     assert _verdict(artifact, folder, model, held, reference)[0] == "failed"
+
+
+def test_a_divisor_that_int8_may_round_to_zero_stays_in_float(
+    build: Build, convert: Convert, reference: Reference
+) -> None:
+    random = np.random.default_rng(5)
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["a"]),
+        helper.make_node("Exp", ["a"], ["e"]),
+        helper.make_node("ReduceSum", ["e", "axes"], ["s"]),
+        helper.make_node("Div", ["e", "s"], ["d"]),
+        helper.make_node("Div", ["d", "s"], ["q"]),
+        helper.make_node("Gemm", ["q", "w"], ["y"]),
+    ]
+    weights = (random.standard_normal((8, 8)) * 2).astype(np.float32)
+    model = build(nodes, {"x": [1, 8]}, {"y": [1, 8]}, {"w": weights, "axes": np.array([1])})
+    calls = [random.standard_normal((1, 8)).astype(np.float32) for _ in range(40)]
+    artifact, folder = convert(target, model, {"x": np.concatenate(calls)}, quantize="int8")
+    runner = target.runner(artifact, folder)
+    assert all(np.isfinite(runner.run({"x": call})["y"]).all() for call in calls)
+    assert reference(model, {"x": calls[0]})["y"].shape == (1, 8)
+
+
+def test_outputs_that_only_float_computes_are_int8_under_int8_io(build: Build, convert: Convert) -> None:
+    random = np.random.default_rng(5)
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["a"]),
+        helper.make_node("Abs", ["a"], ["b"]),
+        helper.make_node("Add", ["b", "one"], ["c"]),
+        helper.make_node("Div", ["a", "c"], ["y"]),
+    ]
+    weights = random.standard_normal((8, 8)).astype(np.float32)
+    model = build(nodes, {"x": [1, 8]}, {"y": [1, 8]}, {"w": weights, "one": np.float32(1)})
+    x = random.standard_normal((40, 8)).astype(np.float32)
+    artifact, folder = convert(target, model, {"x": x}, quantize="int8-io")
+    (given,), (made,) = artifact.signature.inputs, artifact.signature.outputs
+    assert given.quantization is not None
+    assert made.quantization is not None
+    stored = np.rint(x[:1] / given.quantization.scale + given.quantization.zero_point).clip(-128, 127).astype(np.int8)
+    got = target.runner(artifact, folder).run({"x": stored})["y"]
+    product = x[:1] @ weights
+    real = (got.astype(float) - made.quantization.zero_point) * made.quantization.scale
+    np.testing.assert_allclose(real, product / (np.abs(product) + 1), atol=0.03)
+
+
+def test_what_is_outside_of_a_loop_is_int8_and_the_loop_stays_in_float(
+    build: Build, convert: Convert, reference: Reference
+) -> None:
+    random = np.random.default_rng(6)
+    steps, width = 30, 8
+    nodes = [
+        helper.make_node("MatMul", ["x", "before"], ["a"]),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("GRU", ["r", "w", "u"], ["", "last"], hidden_size=width),
+        helper.make_node("Reshape", ["last", "shape"], ["h"]),
+        helper.make_node("Gemm", ["h", "after"], ["y"]),
+    ]
+    constants = {
+        "before": random.standard_normal((width, width)) / 3,
+        "w": random.standard_normal((1, 3 * width, width)) / 3,
+        "u": random.standard_normal((1, 3 * width, width)) / 3,
+        "after": random.standard_normal((width, 4)),
+    }
+    weights = {name: array.astype(np.float32) for name, array in constants.items()} | {"shape": np.array([1, width])}
+    model = build(nodes, {"x": [steps, 1, width]}, {"y": [1, 4]}, weights)
+    calls = [random.standard_normal((steps, 1, width)).astype(np.float32) for _ in range(16)]
+    artifact, folder = convert(target, model, {"x": np.concatenate(calls)}, quantize="int8")
+    assert "WHILE" in artifact.runtime.operators
+    stored = schema.ModelT.InitFromPackedBuf((folder / "model.tflite").read_bytes())
+    kinds = [{tensor.type for tensor in graph.tensors} for graph in stored.subgraphs]
+    assert schema.TensorType.INT8 in kinds[0]
+    assert all(schema.TensorType.INT8 not in kind for kind in kinds[1:])
+    verdict, error = _verdict(artifact, folder, model, calls, reference)
+    assert verdict == "passed", error
