@@ -21,6 +21,7 @@ from packager.gates import GateResult
 from packager.gates.accuracy import require_scores
 from packager.gates.evaluation import evaluate_gates, gate_notes
 from packager.jobs.conversion import FILES
+from packager.jobs.importation import Importation
 from packager.measures.latency import Latency
 from packager.measures.scores import Scores
 from packager.steps import Steps
@@ -69,6 +70,7 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     signed: bool
     gates: tuple[GateResult, ...]
     manifest: Manifest
+    importation: Importation
     scores: Scores | None
     """Of the source model and the shipped file; None where there is no evaluation data."""
     latency: Latency
@@ -242,6 +244,7 @@ class _Line:
             signed=self._signer is not None,
             gates=gates,
             manifest=manifest,
+            importation=importation,
             scores=made.scores,
             latency=made.latency,
             notes=(*importation.notes, *gate_notes(gates), *made.artifact.notes),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from packager.build import Outcome
     from packager.config import Project
     from packager.gates import GateResult
+    from packager.jobs.importation import Importation
     from packager.measures.scores import Scores
 
 _COLOURS = {"passed": "green", "failed": "bold red", "waived": "yellow", "no-data": "yellow"}
@@ -77,6 +78,7 @@ def _built_text(outcome: Built, key: str | None) -> Iterable[RenderableType]:
 
     latency = outcome.latency
     rows = [
+        ("imported", _imported(outcome.importation)),
         ("size", quantity_text(outcome.manifest.resources.disk_bytes, "bytes")),
         ("accuracy", _scores(outcome.scores)),
         ("latency", f"p50 {latency.p50:.3g} ms, p95 {latency.p95:.3g} ms, on this machine"),
@@ -86,6 +88,16 @@ def _built_text(outcome: Built, key: str | None) -> Iterable[RenderableType]:
     yield from headline(outcome.reference, outcome.digest)
     yield indented(pairs(rows))
     yield indented(_gates(outcome.gates))
+
+
+def _imported(importation: Importation) -> str:
+    """Nothing for ONNX: there is nobody else to ask what it predicts."""
+    if importation.worst_difference is None:
+        return ""
+    return (
+        f"from {importation.framework}, within {importation.worst_difference:.2g} of its predictions "
+        f"on {importation.samples} {'samples' if importation.inputs == 'data' else 'generated samples'}"
+    )
 
 
 def _scores(scores: Scores | None) -> str:
@@ -119,6 +131,12 @@ def _built_document(outcome: Built, key: str | None) -> dict[str, object]:
         "key_id": key if outcome.signed else None,
         "cached": outcome.cached,
         "seconds": round(outcome.seconds, 3),
+        "import": {
+            "framework": outcome.importation.framework,
+            "worst_difference": outcome.importation.worst_difference,
+            "samples": outcome.importation.samples,
+            "inputs": outcome.importation.inputs,
+        },
         "scores": outcome.scores,
         "latency_ms": {"p50": outcome.latency.p50, "p95": outcome.latency.p95},
         "disk_bytes": outcome.manifest.resources.disk_bytes,

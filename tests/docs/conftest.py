@@ -17,6 +17,8 @@ import msgspec
 import pytest
 from markdown_it import MarkdownIt
 
+from packager.config import toolchains_folder
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -109,6 +111,7 @@ class Terminal:
             "LC_ALL": "C.UTF-8",
             "COLUMNS": "120",
             "NO_COLOR": "1",
+            "PACK_TOOLCHAINS": str(toolchains_folder()),
         }
         self._background: list[subprocess.Popen[bytes]] = []
 
