@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _MOST_STEPS = 1_000_000
 _CONSTANT = "const"
+_COPY = " as float32"
+"""Follows the name of a float16 constant whose widened copy is kept; names of values have no spaces."""
 
 
 class Setting(NamedTuple):
@@ -50,6 +52,11 @@ def run_block(block: Block, inputs: Sequence[Value], outer: Scope, setting: Sett
         for name in freed:
             scope.maps[0].pop(name, None)
     return [scope[name] for name in block.outputs]
+
+
+def is_copy(name: str) -> bool:
+    """Whether a constant is another one's widened copy."""
+    return name.endswith(_COPY)
 
 
 def fold(block: Block, opset: str, constants: MutableMapping[str, Value]) -> None:
@@ -138,7 +145,7 @@ def _wide(argument: Argument, value: Value, constants: MutableMapping[str, Value
         return value
     if not isinstance(argument, Name) or argument.value not in constants:
         return value.astype(np.float32)
-    key = f"{argument.value} as float32"
+    key = argument.value + _COPY
     if key not in constants:
         constants[key] = value.astype(np.float32)
     return constants[key]

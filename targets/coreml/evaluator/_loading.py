@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import ChainMap
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,26 @@ class Program:
     def new_state(self) -> dict[str, Array]:
         """A state in which nothing happened yet: zeros."""
         return {each.name: np.zeros([length or 0 for length in each.shape], dtype=each.dtype) for each in self.states}
+
+    def constants(self) -> dict[str, Array]:
+        """Every constant tensor by name, those that are stored compressed as they are used."""
+        return {
+            name: value
+            for name, value in self._constants.items()
+            if isinstance(value, np.ndarray) and not _execution.is_copy(name)
+        }
+
+    def with_constants(self, replaced: Mapping[str, Array]) -> Program:
+        """The same program with other values for some of its constants, by name; shapes and types must be theirs."""
+        constants = {name: value for name, value in self._constants.items() if not _execution.is_copy(name)}
+        for name, value in replaced.items():
+            present = constants[name]
+            if value.shape != present.shape:
+                raise InputError(f"constant '{name}' has the shape {list(value.shape)}: expected {list(present.shape)}")
+            constants[name] = value.astype(present.dtype)
+        other = copy.copy(self)
+        vars(other)["_constants"] = constants
+        return other
 
     def operations(self) -> Iterator[Operation]:
         """Every operation, those of nested blocks after the one that holds them."""
