@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packager.measures.quiet import Busy
-from packager.measures.running import call_size, run_all
+from packager.measures.running import call_size, one_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,24 +44,23 @@ def measure_latency(
     clock: Callable[[], float] = time.perf_counter,
 ) -> Latency:
     """Up to 200 calls, but no more than 2 s, after a warm-up of 10 calls, which keeps to the 2 s too."""
-    size = call_size(signature) or 1
-    call = {name: array[:size] for name, array in inputs.items()}
+    call = one_call(inputs, call_size(signature))
     with turns.alone() as alone:
-        _timed(runnable, call, size, _WARM_UP, clock)
+        _timed(runnable, call, _WARM_UP, clock)
         busy = Busy()
-        times = sorted(_timed(runnable, call, size, _RUNS, clock))
+        times = sorted(_timed(runnable, call, _RUNS, clock))
         others = busy.others()
     return Latency(p50=_quantile(times, 0.5), p95=_quantile(times, 0.95), runs=len(times), alone=alone, others=others)
 
 
 def _timed(
-    runnable: Runnable, call: Mapping[str, NDArray[np.generic]], size: int, runs: int, clock: Callable[[], float]
+    runnable: Runnable, call: Mapping[str, NDArray[np.generic]], runs: int, clock: Callable[[], float]
 ) -> list[float]:
     times: list[float] = []
     begun = clock()
     while len(times) < runs and (not times or clock() - begun < _BUDGET_S):
         start = clock()
-        run_all(runnable, call, size)
+        runnable.run(call)
         times.append((clock() - start) * 1e3)
     return times
 

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from targets._target import Runner
 
     Array: TypeAlias = NDArray[np.generic]
+    CallSize: TypeAlias = int | dict[str, int] | None
 
 _CHANNELS_LAST = ("nwc", "nhwc", "ndhwc")
+FREE_DIMENSION = 8
+"""The size that a free dimension gets which is not the batch of all inputs."""
 _ROWS = 256
 """Samples of one call where the batch is free."""
 
@@ -137,7 +140,8 @@ class FromRest:
 
         self._source = source
         given = {entry.name for entry in shipped.inputs}
-        rows = call_size(shipped) or 1
+        size = call_size(shipped)
+        rows = size if isinstance(size, int) else 1
         self._zeros = {
             entry.name: np.zeros([size if isinstance(size, int) else rows for size in entry.shape], entry.dtype)
             for entry in signature.inputs
@@ -151,17 +155,42 @@ class FromRest:
         return {name: array for name, array in results.items() if self._outputs is None or name in self._outputs}
 
 
-def call_size(signature: SignatureSection) -> int | None:
-    """How many samples one call takes: the first dimension of the inputs where it is fixed; None where it is free."""
-    sizes = {entry.shape[0] for entry in signature.inputs if entry.shape}
-    fixed = [size for size in sizes if isinstance(size, int)]
-    return fixed[0] if fixed else None
+def call_size(signature: SignatureSection) -> CallSize:
+    """How many samples one call takes; None where it is free; by input where they have no such axis in common.
+
+    State beside the samples, such as [2, 1, 128] beside [1, 512], is of the second kind: each call takes that many rows
+    of each input, 0 standing for a single number.
+    """
+    first = {entry.name: entry.shape[0] if entry.shape else 0 for entry in signature.inputs}
+    inner = {size for entry in signature.inputs for size in entry.shape[1:]}
+    fixed = [size for size in first.values() if isinstance(size, int)]
+    if not fixed and not inner.intersection(first.values()):
+        return None
+    sizes = {name: size if isinstance(size, int) else FREE_DIMENSION for name, size in first.items()}
+    return fixed[0] if len(set(sizes.values())) == 1 and fixed and fixed[0] else sizes
 
 
-def run_all(runnable: Runnable, inputs: Mapping[str, Array], size: int | None) -> dict[str, Array]:
+def one_call(inputs: Mapping[str, Array], size: CallSize, number: int = 0) -> dict[str, Array]:
+    """The rows of the call of that number; a single one where the batch is free."""
+    import numpy as np
+
+    if not isinstance(size, dict):
+        step = size or 1
+        return {name: array[number * step : (number + 1) * step] for name, array in inputs.items()}
+    return {
+        name: array[number * size[name] : (number + 1) * size[name]] if size[name] else np.asarray(array[number])
+        for name, array in inputs.items()
+    }
+
+
+def run_all(runnable: Runnable, inputs: Mapping[str, Array], size: CallSize) -> dict[str, Array]:
     """The outputs on all samples, in calls of `size` samples; the last call is filled up by its last sample."""
     import numpy as np
 
+    if isinstance(size, dict):
+        calls = min(len(array) // max(size[name], 1) for name, array in inputs.items())
+        results = [runnable.run(one_call(inputs, size, number)) for number in range(calls)]
+        return {name: np.concatenate([np.atleast_1d(result[name]) for result in results]) for name in results[0]}
     total = len(next(iter(inputs.values())))
     step = size or _ROWS
     parts: dict[str, list[Array]] = {}

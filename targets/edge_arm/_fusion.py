@@ -122,7 +122,7 @@ def _maker(value: Value, through: set[str]) -> Operation | None:
     operation = tensor.producer
     while operation is not None and operation.code in through:
         before = operation.inputs[0]
-        if before is None or before.readers != 1:
+        if before is None or before.readers != 1 or before.uses > 1:
             return None
         operation = before.producer
     return operation

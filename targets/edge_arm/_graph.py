@@ -32,6 +32,9 @@ class Tensor:
     name: str = ""
     producer: Operation | None = None
     readers: int = 0
+    """Operations that read it so far."""
+    uses: int = 0
+    """Nodes and outputs of the source that will read it, under whatever name."""
 
 
 @dataclass(eq=False, slots=True)

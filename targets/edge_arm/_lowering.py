@@ -128,6 +128,8 @@ def _bound(emission: Emission, value: Value, uses: int) -> Value:
     else:
         bound = Value(value.shape, value.dtype, dict(value.forms), shared=value.shared or value.uses > 1)
     bound.uses = uses
+    for tensor in bound.forms.values():
+        tensor.uses += uses
     return bound
 
 

@@ -60,6 +60,26 @@ def test_the_batch_is_the_first_dimension_where_it_is_fixed() -> None:
     assert call_size(SignatureSection(inputs=(tensor("x", (4, 3)),), outputs=())) == 4
 
 
+def test_inputs_without_a_common_axis_of_samples_take_their_own_rows_in_each_call() -> None:
+    class Stepping:
+        def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            assert {name: array.shape for name, array in inputs.items()} == {"x": (1, 3), "h": (2, 5), "rate": ()}
+            return {"y": inputs["x"], "next": inputs["h"] + inputs["rate"]}
+
+    entries = (tensor("x", (1, 3)), tensor("h", (2, 5)), tensor("rate", ()))
+    size = call_size(SignatureSection(inputs=entries, outputs=()))
+    assert size == {"x": 1, "h": 2, "rate": 0}
+    inputs = {"x": np.ones((9, 3)), "h": np.ones((8, 5)), "rate": np.arange(9.0)}
+    outputs = run_all(Stepping(), inputs, size)
+    assert outputs["y"].shape == (4, 3)
+    assert outputs["next"][:, 0].tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_a_batch_that_is_an_inner_axis_elsewhere_is_the_same_in_every_call() -> None:
+    entries = (tensor("x", ("batch", 3)), tensor("h", (2, "batch", 5)))
+    assert call_size(SignatureSection(inputs=entries, outputs=())) == {"x": 8, "h": 2}
+
+
 def test_a_quantized_file_is_given_and_gives_stored_values() -> None:
     signature = SignatureSection(
         inputs=(tensor("x", ("N",), "int8", 0.5),), outputs=(tensor("y", ("N",), "int8", 0.25),)

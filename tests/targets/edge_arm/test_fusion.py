@@ -94,3 +94,26 @@ def test_a_joined_value_that_is_read_twice_stays(codes: Callable[..., list[str]]
     ]
     made = codes(nodes, {name: [2, 3] for name in "abc"}, {"y": [2, 9], "z": [2, 6]}, {})
     assert made.count("CONCATENATION") == 2
+
+
+def test_an_activation_of_a_reshaped_value_spares_who_reads_the_value_later(codes: Callable[..., list[str]]) -> None:
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["m"]),
+        helper.make_node("Sub", ["m", "one"], ["s"]),
+        helper.make_node("Reshape", ["s", "shape"], ["r"]),
+        helper.make_node("Relu", ["r"], ["y"]),
+        helper.make_node("Tanh", ["s"], ["z"]),
+    ]
+    constants = {"one": np.array(1, np.float32), "shape": np.array([3, 2], np.int64)}
+    assert "RELU" in codes(nodes, {"x": [2, 3]}, {"y": [3, 2], "z": [2, 3]}, constants)
+
+
+def test_a_factor_of_a_reshaped_product_spares_who_reads_the_product_later(codes: Callable[..., list[str]]) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Reshape", ["m", "shape"], ["r"]),
+        helper.make_node("Mul", ["r", "seven"], ["y"]),
+        helper.make_node("Tanh", ["m"], ["z"]),
+    ]
+    constants = {"w": np.eye(3, dtype=np.float32), "seven": np.array(7, np.float32), "shape": np.array([1, 2, 3])}
+    codes(nodes, {"x": [2, 3]}, {"y": [1, 2, 3], "z": [2, 3]}, constants)
