@@ -29,13 +29,13 @@ def run(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
     for entry in model.graph.input:
         if entry.name not in constants:
             for axis, size in enumerate(entry.type.tensor_type.shape.dim):
-                if not size.HasField("dim_value"):
+                if _is_free(size):
                     size.dim_value = _value(size.dim_param, entry.name, axis, form)
     # What was inferred with free dimensions would stand in the way of what follows from the numbers.
     del model.graph.value_info[:]
     for entry in model.graph.output:
         for size in entry.type.tensor_type.shape.dim:
-            if not size.HasField("dim_value"):
+            if _is_free(size):
                 size.Clear()
     try:
         return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
@@ -50,8 +50,13 @@ def ensures(model: onnx.ModelProto, form: Form) -> list[str]:
         f"dimension {axis} of '{entry.name}' is free"
         for entry in model.graph.input
         for axis, size in enumerate(entry.type.tensor_type.shape.dim)
-        if not size.HasField("dim_value")
+        if _is_free(size)
     ]
+
+
+def _is_free(size: onnx.TensorShapeProto.Dimension) -> bool:
+    """Whether a dimension has no number; some exporters write -1."""
+    return not size.HasField("dim_value") or size.dim_value < 0
 
 
 def _value(name: str, source: str, axis: int, form: Form) -> int:

@@ -2,7 +2,8 @@
 
 Models that came from frameworks with channels last are full of them. One walk from the inputs to the outputs: a
 transposed value is remembered as its source and a permutation, operators work on the sources, and only what can't is
-given the transposed value. The result is taken where fewer elements are moved.
+given the transposed value. What moves nothing but axes of size 1 becomes a Reshape. The result is taken where it
+costs less.
 """
 
 from __future__ import annotations
@@ -16,13 +17,20 @@ from packager.hub.opsets._scope import Scope, attribute, make
 from packager.hub.transposes.rules import DATA_INPUTS, EVERY_AXIS, FLATTENING, RULES
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
+    from numpy.typing import NDArray
 
     from packager.hub.form import Form
     from packager.hub.lowering import Kinds
 
+_START = 1000
+"""Elements that are moved in the time that it takes to start a node."""
 _LOWEST = 11
 """The opset from which slices and pads have inputs."""
+
+
+_SHAPING = ("Reshape", "Squeeze", "Unsqueeze")
 
 
 class _Moved(NamedTuple):
@@ -54,7 +62,7 @@ def run(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
     _Walk(inferred, changed).work()
     del changed.graph.value_info[:]
     changed = onnx.shape_inference.infer_shapes(changed, data_prop=True)
-    return changed if _moved_elements(changed) < _moved_elements(inferred) else model
+    return changed if _cost(changed) < _cost(inferred) else model
 
 
 def ensures(model: onnx.ModelProto, form: Form) -> list[str]:
@@ -107,7 +115,7 @@ class _Walk:
 
     def _may_pass(self, node: onnx.NodeProto) -> bool:
         if domain_of(node.domain) or node.op_type not in RULES:
-            return False
+            return self._only_adds_ones(node)
         return self._version >= EVERY_AXIS or node.op_type not in FLATTENING
 
     def _absorbed(self, node: onnx.NodeProto) -> bool:
@@ -116,15 +124,14 @@ class _Walk:
             return self._compose(node)
         if not self._may_pass(node):
             return False
+        return self._reshaped(node) if node.op_type in _SHAPING else self._passed(node)
+
+    def _passed(self, node: onnx.NodeProto) -> bool:
+        """Whether the node works on what its inputs were before they were transposed alike."""
         data = list(node.input[: DATA_INPUTS.get(node.op_type, len(node.input))])
         moved = [self._moved.get(name) for name in data]
-        orders = {entry.order for entry in moved if entry}
-        if len(orders) != 1 or any(
-            name in self._hard and name not in self._made for name in data if name in self._moved
-        ):
-            return False
-        (order,) = orders
-        if not all(entry or self._is_passive(name) for name, entry in zip(data, moved, strict=True)):
+        order = self._common_order(data)
+        if order is None:
             return False
         inner = copied(node)
         for place, entry in enumerate(moved):
@@ -138,6 +145,48 @@ class _Walk:
                 self._moved[name] = _Moved(inner.output[place], order)
         self._nodes.append(inner)
         return True
+
+    def _common_order(self, data: list[str]) -> tuple[int, ...] | None:
+        """What all inputs went through but for constants; None where they differ, or have to be made anyway."""
+        moved = [name for name in data if name in self._moved]
+        orders = {self._moved[name].order for name in moved}
+        if len(orders) != 1 or not all(name in self._moved or self._is_passive(name) for name in data):
+            return None
+        (order,) = orders
+        anyway = order != tuple(range(len(order))) and any(name in self._hard for name in moved)
+        return None if anyway else order
+
+    def _only_adds_ones(self, node: onnx.NodeProto) -> bool:
+        """Whether a node does nothing but to add or to take away axes of size 1."""
+        if domain_of(node.domain) or node.op_type not in _SHAPING:
+            return False
+        before, after = self._sizes(node.input[0]), self._sizes(node.output[0])
+        return before is not None and after is not None and _wide(before) == _wide(after)
+
+    def _reshaped(self, node: onnx.NodeProto) -> bool:
+        """The same of what comes before the transpose: its axes in its order, and those of size 1 after them."""
+        import numpy as np
+
+        moved = self._moved.get(node.input[0])
+        before, after = self._sizes(node.input[0]), self._sizes(node.output[0])
+        if moved is None or before is None or after is None or node.input[0] in self._hard:
+            return False
+        wide = [(moved.order[axis], size) for axis, size in enumerate(before) if size != 1]
+        ranked = sorted(wide)
+        shape = [size for _, size in ranked] + [1] * (len(after) - len(wide))
+        places = iter(ranked.index(entry) for entry in wide)
+        ones = iter(range(len(wide), len(after)))
+        order = tuple(next(ones) if size == 1 else next(places) for size in after)
+        source = self._scope.fresh(f"{node.output[0]}.before")
+        target = self._scope.add(np.array(shape, dtype=np.int64))
+        self._add("Reshape", [moved.source, target], source)
+        self._moved[node.output[0]] = _Moved(source, order)
+        return True
+
+    def _sizes(self, name: str) -> tuple[int, ...] | None:
+        shape = self._scope.shape(name) if self._scope.known_rank(name) is not None else (None,)
+        sizes = tuple(size for size in shape if size is not None)
+        return sizes if len(sizes) == len(shape) else None
 
     def _is_passive(self, name: str) -> bool:
         """Whether an input is a constant, or one number, which no order of axes changes."""
@@ -167,20 +216,41 @@ class _Walk:
         self._made.add(name)
         source, order = self._moved[name]
         if order == tuple(range(len(order))):
-            self._nodes.append(make("Identity", [source], [name]))
+            self._add("Identity", [source], name)
+        elif (shape := self._free_shape(name, order)) is not None:
+            self._add("Reshape", [source, self._scope.add(shape)], name)
         else:
-            self._nodes.append(make("Transpose", [source], [name], perm=list(order)))
+            self._add("Transpose", [source], name, perm=list(order))
+
+    def _add(self, operator: str, inputs: list[str], output: str, **attributes: list[int]) -> None:
+        node = make(operator, inputs, [output], **attributes)
+        node.name = self._scope.fresh(f"{operator}.name")  # a node elsewhere may have the value's name
+        self._nodes.append(node)
+
+    def _free_shape(self, name: str, order: tuple[int, ...]) -> NDArray[np.int64] | None:
+        """The shape of a value whose transpose moves nothing but axes of size 1; None of others."""
+        import numpy as np
+
+        shape = self._sizes(name)
+        if shape is None:
+            return None
+        moved = [axis for axis, size in zip(order, shape, strict=True) if size != 1]
+        return np.array(shape, dtype=np.int64) if moved == sorted(moved) else None
 
 
 def _is_transpose(node: onnx.NodeProto) -> bool:
     return node.op_type == "Transpose" and not domain_of(node.domain)
 
 
-def _moved_elements(model: onnx.ModelProto) -> tuple[int, int]:
-    """How many elements transposes move, those of unknown size by a guess, and how many transposes there are."""
+def _wide(shape: tuple[int, ...]) -> list[int]:
+    return [size for size in shape if size != 1]
+
+
+def _cost(model: onnx.ModelProto) -> int:
+    """Elements that transposes move, one where their number is not known, and what starting a node costs."""
     kinds = kinds_of(model)
-    sizes = [_size(kinds, node.input[0]) for node in model.graph.node if _is_transpose(node)]
-    return sum(sizes), len(sizes)
+    moved = sum(_size(kinds, node.input[0]) for node in model.graph.node if _is_transpose(node))
+    return moved + _START * len(model.graph.node)
 
 
 def _size(kinds: Kinds, name: str) -> int:

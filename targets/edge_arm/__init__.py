@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import msgspec
 
-from targets._target import Needs, Toolchain
+from targets._target import Needs, Toolchain, native_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ class _EdgeArm:
     def needs(self, options: msgspec.Struct) -> Needs:
         """Tensor operators with shapes that are numbers."""
         del options
-        return Needs(opset=(7, 28), ir_version=14, static_shapes=True, ml_operators=False)
+        return Needs(opset=(7, 28), ir_version=14, static_shapes=True, ml_operators=False, fused=False, formats=("tflite",))
 
     def free_dimensions(self, options: msgspec.Struct) -> dict[str, int]:
         """Every free dimension is taken to be the batch."""
@@ -86,6 +86,8 @@ class _EdgeArm:
         """Every node that TFLite's builtin operators can't express, found by emitting the graph."""
         from targets.edge_arm._convert import findings
 
+        if native_file(model) is not None:
+            return []
         return findings(model, cast("Options", options))
 
     def convert(self, model: Path, options: msgspec.Struct, calibration: Arrays | None, out: Path) -> Artifact:

@@ -171,6 +171,13 @@ def test_free_dimensions_get_their_values_and_all_shapes_follow() -> None:
     assert not bind_dimensions.ensures(bound, form())
 
 
+def test_a_dimension_of_minus_one_is_free() -> None:
+    model = graph_of([helper.make_node("Relu", ["x"], ["y"])], {"y": [-1, 4]})
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+    bound = bind_dimensions.run(model, form(dimensions={"*": 2}))
+    assert [size.dim_value for size in bound.graph.output[0].type.tensor_type.shape.dim] == [2, 4]
+
+
 def test_a_free_dimension_without_a_value_is_named() -> None:
     model = graph_of([helper.make_node("Relu", ["x"], ["y"])], {"y": ["N", 4]})
     with pytest.raises(ConversionError, match=r"dimension 0 of input 'x' is free \('N'\)"):

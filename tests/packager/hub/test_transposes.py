@@ -115,6 +115,21 @@ def test_what_gains_nothing_stays_as_it_is() -> None:
     assert cancel_transposes.run(model, form()) is model
 
 
+def test_a_pair_is_cancelled_across_axes_of_size_one() -> None:
+    g = Graph()
+    turned = g.add("Transpose", "x", perm=[2, 0, 3, 1])
+    wide = g.add("Reshape", turned, g.constant([1, 4, 2, 1, 5, 3], np.int64))
+    narrow = g.add("Squeeze", g.add("Exp", wide), g.constant([0], np.int64))
+    check(g.model(g.add("Transpose", narrow, perm=[1, 4, 0, 2, 3])), 0)
+
+
+def test_a_transpose_that_moves_nothing_becomes_a_reshape() -> None:
+    g = Graph()
+    single = g.add("ReduceSum", "x", g.constant([1, 3], np.int64))
+    model = g.model(g.add("Exp", g.add("Transpose", single, perm=[0, 2, 3, 1])))
+    check(model, 0)
+
+
 def test_a_transposed_value_that_is_an_output_too_is_still_given() -> None:
     g = Graph()
     middle = g.add("Transpose", "x", perm=LAST)
