@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import msgspec
 
@@ -28,6 +28,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What is computed in, and what weights are stored in; the Neural Engine takes float16 alone."""
     float32_ops: tuple[str, ...] = ()
     """Exceptions from float16 beside those that are found: names of nodes in the source model, or of MIL operations."""
+    compress: str = "none"
+    """How weights are stored: ``none``, ``int8``, ``palettize-8``, ``-6`` or ``-4``, ``prune-N`` with N percent of them
+    zero, or ``auto``: each by the smallest of these that keeps the whole within `compress_limit`. From iOS 16 on."""
+    compress_limit: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.05
+    """What compression may move an output by: root mean square of the difference, over that of the output."""
     batch: int = 1
     """The value of each dimension that the model leaves free."""
 
@@ -58,7 +63,8 @@ class _CoreML:
 
         Raises:
             TargetError: a node can't be expressed (``coreml.operators``), the shapes are not fixed
-                (``coreml.shape``), or an input or output is of a kind that Core ML has not (``coreml.border``).
+                (``coreml.shape``), an input or output is of a kind that Core ML has not (``coreml.border``), or
+                weights can't be stored as asked for within the limit (``coreml.compress``).
         """
         from targets.coreml._convert import convert
 

@@ -29,6 +29,8 @@ _TURNS = 60
 """Steps of the search for a palette, which ends before when nothing moves any more."""
 _LEVELS = 127
 _PERCENT = 100
+_CLOSER = 0.8
+"""How much less is aimed at, at least, after a choice turned out to be beyond the limit."""
 
 
 class Method(NamedTuple):
@@ -182,6 +184,42 @@ class _Step(NamedTuple):
     method: str
     size: float
     squared_error: float
+
+
+def compressed(
+    program: Program,
+    build: Callable[[str | Mapping[str, str]], Program],
+    method: str,
+    calls: Sequence[Tensors],
+    limit: float,
+) -> tuple[Program, float]:
+    """The program built again with its weights compressed, and how far that moves an output.
+
+    `build` writes and loads the package of what it is given: one method for all weights, or one for each by name.
+
+    Raises:
+        TargetError: an output moves by more than `limit` (``coreml.compress``).
+    """
+    expected = [program.predict(call) for call in calls]
+    if method != "auto":
+        smaller = build(method)
+        error = output_error(smaller, calls, expected)
+        if not error <= limit:
+            raise TargetError(
+                "coreml.compress",
+                f"compress = '{method}' moves an output by {error:.2%}: expected at most {limit:.2%}",
+                hint='store weights in more bits, or let compress = "auto" choose for each of them',
+            )
+        return smaller, error
+    aimed = limit
+    while True:
+        methods = chosen(program, calls, aimed)
+        smaller = build(methods)
+        error = output_error(smaller, calls, expected)
+        if error <= limit or set(methods.values()) <= {"none"}:
+            return smaller, error
+        # Errors of several layers did not add up as foreseen.
+        aimed *= min(_CLOSER, limit / error)
 
 
 def chosen(program: Program, calls: Sequence[Tensors], limit: float) -> dict[str, str]:

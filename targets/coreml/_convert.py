@@ -23,6 +23,7 @@ from manifests.manifest import (
 from targets._source.model import read_source
 from targets._source.refusal import UnsupportedError
 from targets._target import Artifact, TargetError
+from targets.coreml._compression import check, compress, compressed
 from targets.coreml._lowering import lower
 from targets.coreml._package import PACKAGE, RELEASES, read_specification, write_package
 from targets.coreml._passes import optimise
@@ -59,15 +60,34 @@ def findings(model: onnx.ModelProto, options: Options) -> list[Finding]:
 
 def convert(model: Path, options: Options, calibration: Arrays | None, out: Path) -> Artifact:
     """The artifact of a model file, written below `out`."""
+    check(options.compress, options.minimum)
     source = onnx.load(model)
     lowered = lowered_model(source, options)
     if lowered.findings:
         raise _refusal(lowered.findings)
     calls = samples(lowered.inputs, calibration)
+    exceptions: frozenset[str] = frozenset()
     if options.precision == "float32":
         program = load_program(write_model(lowered, options, out))
-        _prove(lowered, program, program.predict(calls[0]))
-        return _described(lowered, options, out, frozenset())
+    else:
+        program, exceptions = _in_half(source, lowered, options, out, calls)
+
+    def build(methods: str | Mapping[str, str]) -> Program:
+        shutil.rmtree(out / PACKAGE)
+        return load_program(write_model(lowered_model(source, options), options, out, exceptions, methods))
+
+    error = 0.0
+    if options.compress != "none":
+        program, error = compressed(program, build, options.compress, calls, options.compress_limit)
+    _prove(lowered, program, program.predict(calls[0]))
+    artifact = _described(lowered, options, out, exceptions)
+    return _with_compression(artifact, options, error) if options.compress != "none" else artifact
+
+
+def _in_half(
+    source: onnx.ModelProto, lowered: Lowered, options: Options, out: Path, calls: list[dict[str, NDArray[np.generic]]]
+) -> tuple[Program, frozenset[str]]:
+    """The program with all in float16 that can be, and the operations that can't."""
     plain = options_with(options, "float32")
     with tempfile.TemporaryDirectory() as name:
         program = load_program(write_model(lowered, plain, Path(name)))
@@ -86,8 +106,18 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
         blamed |= worse
         exceptions |= worse
         shutil.rmtree(out / PACKAGE)
-    _prove(lowered, half, half.predict(calls[0]))
-    return _described(lowered, options, out, frozenset(exceptions))
+    return half, frozenset(exceptions)
+
+
+def _with_compression(artifact: Artifact, options: Options, error: float) -> Artifact:
+    measure, limit = artifact.parity_measure, artifact.parity_limit
+    return msgspec.structs.replace(
+        artifact,
+        quantization=QuantizationSection(scheme=options.compress),
+        parity_measure="rms",
+        parity_limit=options.compress_limit + (limit if measure == "rms" else 0.0),
+        notes=(*artifact.notes, f"weights stored by {options.compress} move an output by {error:.2%}"),
+    )
 
 
 def options_with(options: Options, precision: Precision) -> Options:
@@ -128,10 +158,20 @@ def lowered_model(model: onnx.ModelProto, options: Options) -> Lowered:
         raise TargetError("coreml.border", str(error), hint=error.hint) from error
 
 
-def write_model(lowered: Lowered, options: Options, out: Path, exceptions: Collection[str] = ()) -> Path:
-    """The package of a program that was lowered without findings; `exceptions` are operations kept in float32."""
+def write_model(
+    lowered: Lowered,
+    options: Options,
+    out: Path,
+    exceptions: Collection[str] = (),
+    methods: str | Mapping[str, str] = "none",
+) -> Path:
+    """The package of a program that was lowered without findings.
+
+    `exceptions` are operations kept in float32; `methods` say how all weights are stored, or each by its name.
+    """
     half = _half(lowered, options, exceptions) if options.precision == "float16" else None
     optimise(lowered.program, half=half)
+    compress(lowered.program, methods)
     return write_package(lowered, options.minimum, out)
 
 

@@ -12,15 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from targets._target import TargetError
+from targets.coreml import target as coreml
 from targets.coreml._compression import approximated, check, chosen, compress, output_error, palette
 from targets.coreml.evaluator import load_program
 from tests.targets.coreml.evaluator.programs import builder, saved, target, types
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from typing import Any
 
+    import onnx
     from numpy.typing import NDArray
+
+    from targets._target import Artifact
+
+    Convert = Callable[..., tuple[Artifact, Path]]
 
 WEIGHTS = {"first": (32, 16, 3, 3), "second": (8, 32, 3, 3)}
 
@@ -130,3 +137,23 @@ def test_a_palette_is_not_much_worse_than_the_best_one() -> None:
     entries, places = palette(np.repeat(values, 2), 2)
     found = float(np.sum((entries[places] - np.repeat(values, 2)) ** 2)) / 2
     assert found < 1.3 * best
+
+
+def test_an_artifact_says_how_its_weights_are_stored_and_keeps_to_the_limit(
+    cnn: onnx.ModelProto, convert: Convert
+) -> None:
+    artifact, folder = convert(coreml, cnn, compress="palettize-6", compress_limit=0.05)
+    plain, _ = convert(coreml, cnn)
+    assert artifact.quantization.scheme == "palettize-6"
+    assert artifact.parity_measure == "rms"
+    assert artifact.resources.disk_bytes < plain.resources.disk_bytes
+    assert any(note.startswith("weights stored by palettize-6 move an output by") for note in artifact.notes)
+    runner = coreml.runner(artifact, folder)
+    assert runner.run({"x": np.zeros((1, 3, 16, 16), np.float32)})["y"].shape == (1, 10)
+
+
+def test_more_than_the_limit_is_refused_and_auto_finds_less(cnn: onnx.ModelProto, convert: Convert) -> None:
+    with pytest.raises(TargetError, match=r"compress = 'prune-90' moves an output by .*: expected at most 0\.10%"):
+        convert(coreml, cnn, compress="prune-90", compress_limit=0.001)
+    artifact, _ = convert(coreml, cnn, compress="auto", compress_limit=0.001)
+    assert artifact.quantization.scheme == "auto"
