@@ -29,6 +29,8 @@ from manifests.manifest import (
     SignatureSection,
 )
 
+NATIVE_DOMAIN = "packtrain.native"
+"""Of the one node of a model that is not ONNX."""
 Fidelity = Literal["runtime", "emulated"]
 """``runtime``: the device's own runtime ran the shipped file. ``emulated``: something that imitates it did."""
 
@@ -85,6 +87,21 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     """Whether quantized values may remain; else a model is written in float again, without its rounding."""
     decomposed: tuple[str, ...] = ()
     """Operators that the target lacks and that ONNX defines by simpler ones, such as ``LayerNormalization``."""
+    formats: tuple[str, ...] = ()
+    """Other formats that are shipped as they are, such as ``tflite``: see `native_file`."""
+
+
+def native_file(model: onnx.ModelProto) -> tuple[str, bytes] | None:
+    """The format and the file of a model that is not ONNX; None: it is.
+
+    Such a model has one node, of the domain `NATIVE_DOMAIN`: its operator is the format's name, and its attribute
+    ``file`` has the bytes. Inputs and outputs go by the file's names, and are real numbers where the file's are
+    quantized.
+    """
+    nodes = model.graph.node
+    if len(nodes) != 1 or nodes[0].domain != NATIVE_DOMAIN:
+        return None
+    return nodes[0].op_type, next(entry.s for entry in nodes[0].attribute if entry.name == "file")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

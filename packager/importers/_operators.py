@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packager.hub.graph import ML_DOMAIN, all_nodes, domain_of, node_name
+from targets._target import native_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,8 @@ class UnknownOperator(msgspec.Struct, frozen=True, kw_only=True):
 
 def unknown_operators(model: onnx.ModelProto) -> list[UnknownOperator]:
     """Every node whose operator neither onnx nor onnxruntime nor the model defines; those in subgraphs too."""
+    if native_file(model) is not None:
+        return []
     opsets = {domain_of(entry.domain): entry.version for entry in model.opset_import}
     defined = {(domain_of(function.domain), function.name) for function in model.functions}
     answers: dict[tuple[str, str], str] = {}

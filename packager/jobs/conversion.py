@@ -14,9 +14,10 @@ from packager.errors import ConversionError
 from packager.measures.baseline import describe_training
 from packager.measures.golden import write_golden
 from packager.measures.latency import Latency, measure_latency
+from packager.measures.native import open_source
 from packager.measures.parity import compare_outputs
 from packager.measures.quiet import Turns
-from packager.measures.running import FromRest, Shipped, SourceModel, call_size, run_all
+from packager.measures.running import FromRest, Shipped, call_size, run_all
 from packager.measures.scores import Scores, score
 from packager.preparation import prepare_for
 from packager.registry import Registration, open_target
@@ -117,7 +118,7 @@ class _Data:
         import onnx
 
         self.signature = model_signature(onnx.load(source, load_external_data=False))
-        self.source = SourceModel(source)
+        self.source = open_source(source)
         self._files = order.data
         self._names = order.names
         self.calibration = self._read(order.data.calibration)

@@ -18,8 +18,9 @@ from packager.importers._importer import Options
 from packager.importers._operators import unknown_operators
 from packager.importers.detection import open_importer
 from packager.intake import FUSED_TOLERANCE, Taken
+from packager.measures.native import open_source
 from packager.measures.parity import compare_outputs
-from packager.measures.running import SourceModel, call_size, run_all
+from packager.measures.running import call_size, run_all
 from packager.pipeline import complete_labels
 from packager.samples import DataFiles, generate_samples, read_samples
 from packager.signatures import model_signature
@@ -180,5 +181,5 @@ def _compare(taken: Taken, path: Path, samples: Samples, signature: SignatureSec
     theirs = taken.expected(samples.inputs, path.parent)
     if theirs is None:
         return None
-    ours = run_all(SourceModel(path), samples.inputs, call_size(signature))
+    ours = run_all(open_source(path), samples.inputs, call_size(signature))
     return max(entry.max_relative for entry in compare_outputs(theirs, ours))

@@ -134,7 +134,7 @@ class Shipped:
 class FromRest:
     """The source model as the shipped file shows it: state that the file keeps itself is zero in every call."""
 
-    def __init__(self, source: SourceModel, signature: SignatureSection, shipped: SignatureSection) -> None:
+    def __init__(self, source: Runnable, signature: SignatureSection, shipped: SignatureSection) -> None:
         """`signature`: the source's."""
         import numpy as np
 

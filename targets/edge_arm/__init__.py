@@ -76,7 +76,8 @@ class _EdgeArm:
     def needs(self, options: msgspec.Struct) -> Needs:
         """Tensor operators with shapes that are numbers."""
         del options
-        return Needs(opset=(7, 28), ir_version=14, static_shapes=True, ml_operators=False, fused=False, formats=("tflite",))
+        formats = ("tflite",)
+        return Needs(opset=(7, 28), ir_version=14, static_shapes=True, ml_operators=False, fused=False, formats=formats)
 
     def free_dimensions(self, options: msgspec.Struct) -> dict[str, int]:
         """Every free dimension is taken to be the batch."""

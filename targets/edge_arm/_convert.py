@@ -15,12 +15,13 @@ from manifests.manifest import (
     ResourcesSection,
     RuntimeSection,
 )
-from targets._target import Artifact, TargetError
+from targets._target import Artifact, TargetError, native_file
 from targets.edge_arm._card import card, picture
 from targets.edge_arm._choice import choose
 from targets.edge_arm._device import device_findings, for_device, write_device_files
 from targets.edge_arm._interface import interface_of, moved_arrays, with_layouts
 from targets.edge_arm._lowering import lower
+from targets.edge_arm._native import ship
 from targets.edge_arm._registry import served
 from targets.edge_arm._signature import stored_signature
 from targets.edge_arm._source import read_source
@@ -48,7 +49,11 @@ def findings(model: onnx.ModelProto, options: Options) -> list[Finding]:
 
 def convert(model: Path, options: Options, calibration: Arrays | None, out: Path) -> Artifact:
     """The artifact of a model file, written below `out`."""
-    source = _fixed(onnx.load(model))
+    loaded = onnx.load(model)
+    native = native_file(loaded)
+    if native is not None:
+        return ship(native[1], options, out)
+    source = _fixed(loaded)
     lowered = lower(source, interface_of(source, options, lower))
     found = lowered.findings or device_findings(lowered.graph, options)
     if found:
