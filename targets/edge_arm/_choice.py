@@ -113,9 +113,8 @@ def _compared(network: Network, made: Quantized) -> list[Layer]:
 
 def _kept(network: Network, made: Quantized) -> tuple[str, ...]:
     """What stays in float for no choice of the user's."""
-    operators = sorted({network.layers[name].code for name in made.plan.kept if name in network.layers})
+    operators = sorted({network.layers[name].code for name in made.plan.spared.kept if name in network.layers})
     if not operators:
         return ()
-    return (
-        f"LiteRT does not run {len(made.plan.kept)} results in integers, which stay in float: {', '.join(operators)}",
-    )
+    count, named = len(made.plan.spared.kept), ", ".join(operators)
+    return (f"LiteRT does not run {count} results in integers, which stay in float: {named}",)

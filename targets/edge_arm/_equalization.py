@@ -110,13 +110,18 @@ def bias_shifts(network: Network, data: bytes) -> dict[str, Floats]:
     model = schema.ModelT.InitFromPackedBuf(data)
     main = model.subgraphs[0]
     stored = {main.tensors[operator.outputs[0]].name.decode(): operator for operator in main.operators}
+    # Weights that are computed in float come by way of a DEQUANTIZE, the only reader of one constant.
+    sources = {
+        int(operator.outputs[0]): int(operator.inputs[0]) for operator in main.operators if len(operator.inputs) == 1
+    }
     found: dict[str, Floats] = {}
     for operation in network.graph.operations:
         name, given = operation.outputs[0].name, operation.inputs[0]
         if operation.code not in _OUTPUT_AXIS or name not in stored or given is None:
             continue
         weights, reached = operation.inputs[1], network.reached.get(given.name)
-        rounded = _dequantized(model, main.tensors[stored[name].inputs[1]])
+        place = int(stored[name].inputs[1])
+        rounded = _dequantized(model, main.tensors[sources.get(place, place)])
         if weights is None or weights.data is None or rounded is None or reached is None:
             continue
         found[name] = _mean_shift(operation.code, rounded - weights.data, reached.mean)
@@ -155,10 +160,15 @@ def _mean_shift(code: str, difference: Floats, mean: Floats) -> Floats:
 
 
 def _dequantized(model: Any, tensor: Any) -> Floats | None:  # noqa: ANN401 - the generated code has no types
-    """The numbers that a constant of int8 stands for; None if it is stored in another way."""
-    if tensor.type != schema.TensorType.INT8 or model.buffers[tensor.buffer].data is None:
+    """The numbers that a constant of int8 or int4 stands for; None if it is stored in another way."""
+    content = model.buffers[tensor.buffer].data
+    if content is None or tensor.type not in {schema.TensorType.INT8, schema.TensorType.INT4}:
         return None
-    numbers = np.asarray(model.buffers[tensor.buffer].data, np.uint8).view(np.int8).reshape(tensor.shape)
+    numbers = np.asarray(content, np.uint8).view(np.int8)
+    if tensor.type == schema.TensorType.INT4:
+        # Two in a byte, the first in the lower half; shifting back and forth brings the sign down.
+        numbers = np.stack([np.left_shift(numbers, 4) >> 4, numbers >> 4], axis=-1).reshape(-1)
+    numbers = numbers[: np.prod(tensor.shape)].reshape(tensor.shape)
     scale = np.asarray(tensor.quantization.scale, np.float32)
     spread = [1] * numbers.ndim
     if scale.size > 1:

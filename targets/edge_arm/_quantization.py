@@ -18,7 +18,7 @@ from targets.edge_arm._equalization import shifted
 from targets.edge_arm._file import serialized
 from targets.edge_arm._graph import Tensor
 from targets.edge_arm._observation import Observed, activations
-from targets.edge_arm._recipe import CALIBRATED, recipe
+from targets.edge_arm._recipe import CALIBRATED, Spared, recipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,14 +146,15 @@ class Plan(NamedTuple):
     scheme: Scheme
     ranges: Ranges | None = None
     """In place of what the tensors reached."""
-    kept: frozenset[str] = frozenset()
-    """Results that are computed in float."""
-    lighter: frozenset[str] = frozenset()
-    """Results that are computed from float activations and int8 weights."""
+    spared: Spared = Spared()
     coarse: bool = False
     """Whether dense layers of int8 have one scale each, not one for each channel: a scale takes 24 bytes."""
     shifts: dict[str, NDArray[np.floating[Any]]] | None = None
-    """What is taken from the biases, by the name of the result, where its weights are as the plan's scheme has them."""
+    """What is taken from the biases, by the name of the result, where the weights are integers."""
+
+    def keeping(self, names: frozenset[str]) -> Plan:
+        """The plan with these results in float as well."""
+        return self._replace(spared=self.spared._replace(kept=self.spared.kept | names))
 
 
 class Quantized(NamedTuple):
@@ -174,7 +175,7 @@ def quantized(network: Network, plan: Plan) -> Quantized:
     if plan.scheme == "none":
         return Quantized(network.data, plan)
     if plan.scheme in CALIBRATED:
-        plan = plan._replace(kept=plan.kept | network.unseen)
+        plan = plan.keeping(network.unseen)
     for _ in range(_REPAIRS):
         data = _attempt(network, plan)
         why = _refusal(data, network, 0 if plan.scheme == "int16x8" else _TRIED)  # its kernels are some 30 times slower
@@ -184,10 +185,10 @@ def quantized(network: Network, plan: Plan) -> Quantized:
                 return Quantized(data, plan)
             network, plan = _bridged(network, plan, left)
             continue
-        blamed = _blamed(data, why, network) - plan.kept
+        blamed = _blamed(data, why, network) - plan.spared.kept
         if not blamed:
             break
-        plan = plan._replace(kept=plan.kept | blamed)
+        plan = plan.keeping(blamed)
     raise TargetError(
         "edge-arm.load",
         f"LiteRT does not run what was made: {why}",
@@ -198,13 +199,13 @@ def quantized(network: Network, plan: Plan) -> Quantized:
 def _attempt(network: Network, plan: Plan) -> bytes:
     from ai_edge_quantizer import quantizer
 
-    spared = plan.kept | (plan.lighter if plan.scheme == "int4-weights" else frozenset())
-    shifts = {name: shift for name, shift in (plan.shifts or {}).items() if name not in spared}
+    floats = plan.spared.kept | plan.spared.halved
+    shifts = {name: shift for name, shift in (plan.shifts or {}).items() if name not in floats}
     data = network.data
     if shifts:
         with shifted(network.graph, shifts):
             data = serialized(network.graph)
-    steps = recipe(plan.scheme, network.graph, kept=plan.kept, lighter=plan.lighter, coarse=plan.coarse)
+    steps = recipe(plan.scheme, network.graph, plan.spared, coarse=plan.coarse)
     known = _statistics(network, plan.ranges) if plan.scheme in CALIBRATED else None
     with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):
         work = quantizer.Quantizer(bytearray(data), steps)
@@ -253,8 +254,8 @@ def _bridged(network: Network, plan: Plan, outputs: list[str]) -> tuple[Network,
         )
     again = Network(graph, network.samples)
     _ = again.data  # gives the tensors their names
-    kept = frozenset(inner[name].name if name in inner else name for name in plan.kept)
-    return again, plan._replace(kept=kept)
+    kept = frozenset(inner[name].name if name in inner else name for name in plan.spared.kept)
+    return again, plan._replace(spared=plan.spared._replace(kept=kept))
 
 
 def _statistics(network: Network, ranges: Ranges | None) -> dict[str, dict[str, NDArray[np.float32]]]:

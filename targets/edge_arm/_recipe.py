@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from ai_edge_quantizer.recipe_manager import RecipeManager
 
     from targets.edge_arm._graph import Graph, Operation, Tensor
@@ -24,21 +22,28 @@ _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 """What has a kernel for int8 weights with activations in float."""
 
 
-def recipe(
-    scheme: Scheme, graph: Graph, *, kept: Collection[str] = (), lighter: Collection[str] = (), coarse: bool = False
-) -> list[dict[str, Any]]:
+class Spared(NamedTuple):
+    """Results that are computed otherwise than a scheme says, by name."""
+
+    kept: frozenset[str] = frozenset()
+    """In float."""
+    halved: frozenset[str] = frozenset()
+    """In float, from weights in float16."""
+    lighter: frozenset[str] = frozenset()
+    """From activations in float and weights in int8, where there are weights, else in float."""
+
+
+def recipe(scheme: Scheme, graph: Graph, spared: Spared, *, coarse: bool = False) -> list[dict[str, Any]]:
     """The recipe of a scheme for a graph whose tensors have their names.
 
-    What computes the tensors named in `kept` stays in float. What computes those in `lighter` has float activations
-    and int8 weights, where it has weights, else stays in float. With `coarse`, dense layers of int8 have one scale
-    each, not one for each channel.
+    With `coarse`, dense layers of int8 have one scale each, not one for each channel.
     """
     from ai_edge_quantizer import qtyping, recipe_manager
     from ai_edge_quantizer import recipe as recipes
 
     manager = recipe_manager.RecipeManager()
     if scheme == "float16":
-        _add_float16(manager)
+        _add_float16(manager, ".*")
     elif scheme in CALIBRATED:
         manager.load_quantization_recipe(recipes.static_wi8_ai16() if scheme == "int16x8" else recipes.static_wi8_ai8())
         if coarse:
@@ -59,10 +64,12 @@ def recipe(
         }
         manager.load_quantization_recipe(made[scheme]())
         _leave_results(manager, constant_products(graph))
-    _leave_results(manager, sorted({*kept, *lighter}))
-    if lighter:
-        regex = _scope(sorted(set(lighter) - set(kept) - set(constant_products(graph))))
-        _add_weights(manager, regex, dynamic=scheme != "int4-weights")
+    _leave_results(manager, sorted(spared.kept | spared.halved | spared.lighter))
+    fixed = spared.kept | frozenset(constant_products(graph))
+    if spared.halved - fixed:
+        _add_float16(manager, _scope(sorted(spared.halved - fixed)))
+    if spared.lighter - fixed:
+        _add_weights(manager, _scope(sorted(spared.lighter - fixed)), dynamic=scheme != "int4-weights")
     found: list[dict[str, Any]] = manager.get_quantization_recipe()
     return found
 
@@ -161,13 +168,15 @@ def _add_weights(manager: RecipeManager, regex: str, *, dynamic: bool) -> None:
         add(f"(?:{regex})", qtyping.TFLOperationName[name], num_bits=8)
 
 
-def _add_float16(manager: RecipeManager) -> None:
+def _add_float16(manager: RecipeManager, regex: str) -> None:
+    """Weights in float16, computed in float."""
     from ai_edge_quantizer import qtyping
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
     weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
     manager.add_quantization_config(
-        regex=".*",
+        # A scope of another spelling: one of the same replaces what was said of it before.
+        regex=f"(?:(?:{regex}))",
         operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
         op_config=qtyping.OpQuantizationConfig(
             weight_tensor_config=weights,

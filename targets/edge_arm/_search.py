@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,6 @@ from targets.edge_arm._recipe import MOVES, PRODUCTS
 from targets.edge_arm._sensitivity import layers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from targets.edge_arm._graph import Graph, Operation
@@ -123,6 +121,7 @@ class _Search:
         self._count = int(min(max(_WORK / max(work, 1), _MEASURED[0]), _MEASURED[1]))
         self._measured = samples[: self._count]
         self._tried: list[Candidate] = []
+        self._shifts: dict[str, dict[str, NDArray[np.floating[Any]]]] = {}
 
     def run(self) -> Found:
         self._try("float", Plan("none"))
@@ -163,6 +162,18 @@ class _Search:
         """The candidate of a plan, kept in the list; None if no file of it runs."""
         try:
             made = quantized(self._network, plan)
+        except TargetError:
+            return None
+        return self._measure(label, made)
+
+    @property
+    def _smallest(self) -> float:
+        """Bytes of the smallest file so far that stays within the limits."""
+        return min((candidate.size for candidate in self._tried if candidate.accepted), default=np.inf)
+
+    def _measure(self, label: str, made: Quantized) -> Candidate | None:
+        """The candidate of a file, kept in the list; None if it does not run on some sample."""
+        try:
             score = self._score(made.data)
         except TargetError:
             return None
@@ -218,12 +229,13 @@ class _Search:
         best = min(runs, key=lambda candidate: candidate.score.error)
         best = self._corrected(best)
         if not best.accepted:
-            self._spare(best, lambda plan, names: plan._replace(lighter=frozenset(names)), "with int8 weights alone")
-            self._spare(best, lambda plan, names: plan._replace(kept=plan.kept | frozenset(names)), "in float")
+            self._spare(best, "lighter", "with int8 weights alone")
+            self._spare(best, "halved", "with float16 weights alone")
 
     def _corrected(self, candidate: Candidate) -> Candidate:
         """The candidate with its biases corrected, if that is nearer to float."""
         shifts = bias_shifts(self._network, candidate.made.data)
+        self._shifts[candidate.made.plan.scheme] = shifts
         found = self._try(f"{candidate.label}, biases corrected", candidate.made.plan._replace(shifts=shifts))
         return found if found and found.score.error < candidate.score.error else candidate
 
@@ -234,15 +246,15 @@ class _Search:
             found = self._corrected(found)
         if found and not found.accepted:
             if scheme == "int4-weights":
-                self._spare(found, lambda plan, names: plan._replace(lighter=frozenset(names)), "in int8")
+                self._spare(found, "lighter", "in int8")
             else:
-                self._spare(found, lambda plan, names: plan._replace(kept=plan.kept | frozenset(names)), "in float")
+                self._spare(found, "halved", "in float16")
 
-    def _spare(self, candidate: Candidate, spare: Callable[[Plan, list[str]], Plan], how: str) -> None:
-        """The candidate with its worst layers spared: the fewest that bring it within the limits.
+    def _spare(self, candidate: Candidate, way: Literal["halved", "lighter"], how: str) -> None:
+        """The candidate with its worst layers spared in a way: the fewest that bring it within the limits.
 
         Layers go by the error that they add. The smallest number is found by halving, then the largest of the spared
-        layers are tried in integers again.
+        layers are tried in integers again. Files larger than one that will do are of no use, and not measured.
         """
         plan = candidate.made.plan
         found = layers(self._network, candidate.made.data, self._measured)
@@ -253,28 +265,36 @@ class _Search:
             if everything or layer.operator in PRODUCTS
         ]
 
-        def attempt(names: list[str]) -> Candidate | None:
-            shown = f"{candidate.label}, {len(names)} of {len(found)} layers {how}"
-            return self._try(shown, spare(plan, _with_moves(self._network, names)))
+        def attempt(names: list[str]) -> Literal["good", "bad", "large"]:
+            spared = plan.spared._replace(**{way: frozenset(_with_moves(self._network, names))})
+            shifts = plan.shifts
+            if shifts and plan.scheme == "int4-weights":
+                eight = self._shifts.get("int8-weights", {})
+                shifts = {name: shift for name, shift in shifts.items() if name not in spared.lighter}
+                shifts |= {name: eight[name] for name in spared.lighter if name in eight}
+            try:
+                made = quantized(self._network, plan._replace(spared=spared, shifts=shifts))
+            except TargetError:
+                return "bad"
+            if self._limits.optimize == "size" and len(made.data) >= self._smallest:
+                return "large"
+            tried = self._measure(f"{candidate.label}, {len(names)} of {len(found)} layers {how}", made)
+            return "good" if tried and tried.accepted else "bad"
 
-        low, high = 0, len(order)
+        low, high = 1, len(order) + 1
+        enough: list[str] = []
         while low < high:
             middle = (low + high) // 2
-            made = attempt(order[:middle]) if middle else candidate
-            if made and made.accepted:
-                high = middle
-            else:
+            verdict = attempt(order[:middle])
+            if verdict == "bad":
                 low = middle + 1
-        names = order[:high]
-        if high == len(order):
-            made = attempt(names)
-            if not made or not made.accepted:
-                return
-        for name in sorted(names, key=lambda name: (-_weights(self._network.layers[name]), name))[:_RETURNS]:
-            fewer = [other for other in names if other != name]
-            made = attempt(fewer) if fewer else None
-            if made and made.accepted:
-                names = fewer
+            else:
+                high = middle
+                enough = order[:middle] if verdict == "good" else []
+        for name in sorted(enough, key=lambda name: (-_weights(self._network.layers[name]), name))[:_RETURNS]:
+            fewer = [other for other in enough if other != name]
+            if fewer and attempt(fewer) == "good":
+                enough = fewer
 
     def _cost(self, plan: Plan) -> float:
         """An estimate of a file's time, in multiplications of float; a clock would not say the same twice."""
@@ -282,9 +302,9 @@ class _Search:
         for name, operation in self._network.layers.items():
             elements = prod(operation.outputs[0].shape)
             scheme: str = plan.scheme
-            if name in plan.kept:
+            if name in plan.spared.kept | plan.spared.halved:
                 scheme = "none"
-            elif name in plan.lighter:
+            elif name in plan.spared.lighter:
                 scheme = "dynamic-int8"
             if operation.code in PRODUCTS:
                 total += _COST[scheme] * _multiplications(operation)
