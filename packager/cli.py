@@ -14,6 +14,7 @@ from packager.commands import (
     pull,
     push,
     schema,
+    score,
     serve,
     targets,
     toolchain,
@@ -47,6 +48,7 @@ def make_app() -> typer.Typer:
     app.command("push")(push.push)
     app.command("pull")(pull.pull)
     app.command("serve")(serve.serve)
+    app.command("score")(score.score)
     app.add_typer(keys.make_app(), name="keys")
     app.command("targets")(targets.targets)
     app.add_typer(toolchain.make_app(), name="toolchain")

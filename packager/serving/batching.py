@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from manifests.manifest import SignatureSection
-    from packager.serving.loading import Opened
+    from packager.opening import Opened
     from targets._target import Runner
 
     Tensors = dict[str, NDArray[np.generic]]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import uvicorn
 
 from packager.errors import ConfigError
+from packager.opening import newest_reference, open_bundle
 from packager.serving.application import make_application
-from packager.serving.loading import newest_reference, open_bundle
 from packager.serving.server import Served, follow
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import grpc.aio
     from securesystemslib.signer import Key
 
+    from packager.opening import Opened
     from packager.serving.batching import Limits
-    from packager.serving.loading import Opened
 
 
 _BACKLOG = 2048

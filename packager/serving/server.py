@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from manifests.manifest import Manifest
+    from packager.opening import Opened
     from packager.serving.batching import Call, Limits
-    from packager.serving.loading import Opened
 
     Tensors = dict[str, NDArray[np.generic]]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from manifests.bundle import read_bundle, unpack
 from manifests.errors import ManifestError
+from manifests.manifest import encode_manifest
 from packager.availability import require
 from packager.errors import SignatureError
 from packager.registry import find_target
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
     from manifests.manifest import Manifest
     from targets._target import Runner
+
+
+class Packed(NamedTuple):
+    """A verified bundle as bytes, which any machine can open."""
+
+    digest: str
+    manifest: bytes
+    files: dict[str, bytes]
 
 
 class Opened:
@@ -43,6 +52,11 @@ class Opened:
         """``name:version@target``."""
         bundle = self.manifest.bundle
         return f"{bundle.name}:{bundle.version}@{bundle.target}"
+
+    def packed(self) -> Packed:
+        """The bundle as bytes, for workers that do not see these files."""
+        files = {entry.path: Path(self._files.name, entry.path).read_bytes() for entry in self.manifest.files}
+        return Packed(self.digest, encode_manifest(self.manifest), files)
 
     def close(self) -> None:
         """Give back what the runtime holds, and remove the files."""
