@@ -7,6 +7,7 @@
 # make fuzz-import    10,000 damaged files of each kind through the import
 # make bench-edge     real models through edge-arm, fetched into the user's cache
 # make coverage-coreml  the same for coreml; make bench-coreml: the same models through it
+# make hw-test-edge-arm  edge-arm's bundles on an emulated Arm computer, and on the one that EDGE_ARM_HOST names
 # make docs    the documents' blocks, executed
 # make toolchains       the environments of torch and tensorflow, once; tests need them
 # make toolchain-locks  renews the pins that those are made from
@@ -16,7 +17,7 @@ PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
 DEBIAN := mosquitto chromium docker-registry
 
-.PHONY: demo test check bench bench-import fuzz-import bench-coreml bench-edge coverage-coreml coverage-edge docs environment development toolchains toolchain-locks
+.PHONY: demo test check bench bench-import fuzz-import bench-coreml bench-edge coverage-coreml coverage-edge hw-test-edge-arm docs environment development toolchains toolchain-locks
 
 demo: environment
 	$(PYTHON) examples/digits/demo.py $(ARGS)
@@ -49,6 +50,10 @@ bench-edge: development
 
 coverage-edge: development
 	$(PYTHON) -m bench.coverage_edge $(ARGS)
+
+hw-test-edge-arm: development
+	.ci/debian qemu-user-static gcc-arm-none-eabi libnewlib-arm-none-eabi
+	$(PYTHON) -m pytest -rs hw_tests/edge_arm $(ARGS)
 
 docs: development toolchains
 	.ci/debian docker-registry
