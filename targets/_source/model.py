@@ -33,6 +33,14 @@ class Type:
 
 
 @dataclass(frozen=True, slots=True)
+class FreeType:
+    """Element type and shape of an input with free dimensions, which have names."""
+
+    dtype: np.dtype[Any]
+    sizes: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """One node; `version` is that of the operator, not of the model's opset."""
 
@@ -84,7 +92,7 @@ class Source:
     outputs: tuple[str, ...]
     types: dict[str, Type]
     constants: dict[str, NDArray[np.generic]]
-    free: tuple[str, ...]
+    free: dict[str, FreeType]
     """Inputs that have a dimension without a number."""
     opsets: dict[str, int]
 
@@ -124,7 +132,7 @@ def read_source(model: onnx.ModelProto, served: Collection[str]) -> Source:
         outputs=tuple(entry.name for entry in private.graph.output),
         types=types,
         constants=constants,
-        free=tuple(name for name in inputs if name not in types),
+        free={entry.name: _free(entry) for entry in private.graph.input if entry.name in set(inputs) - set(types)},
         opsets=opsets,
     )
 
@@ -138,6 +146,18 @@ def _node(node: onnx.NodeProto, opsets: dict[str, int]) -> Node:
     attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     inputs = (*node.input, *captured(node))
     return Node(node.name, node.op_type, domain, version, inputs, tuple(node.output), attributes, node, opsets)
+
+
+def _free(entry: onnx.ValueInfoProto) -> FreeType:
+    kind = entry.type.tensor_type
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    sizes = tuple(
+        size.dim_value
+        if size.HasField("dim_value") and size.dim_value >= 0
+        else size.dim_param or f"{entry.name}_{axis}"
+        for axis, size in enumerate(kind.shape.dim)
+    )
+    return FreeType(dtype, sizes)
 
 
 def _types(graph: onnx.GraphProto) -> Iterable[tuple[str, Type]]:

@@ -34,7 +34,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     compress_limit: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.05
     """What compression may move an output by: root mean square of the difference, over that of the output."""
     batch: int = 1
-    """The value of each dimension that the model leaves free."""
+    """The value of each dimension that the model leaves free and `dimensions` does not name."""
+    dimensions: dict[str, int | str] = {}
+    """By name, for dimensions that the model leaves free: a size, a range as ``"1..8"`` or choices as ``"1, 2, 4"``;
+    the name ``*`` stands for all others."""
 
 
 class _CoreML:
@@ -44,13 +47,16 @@ class _CoreML:
     Options = Options
 
     def needs(self, options: msgspec.Struct) -> Needs:
-        """Fixed shapes, and no operators of classical models: those are lowered before."""
-        del options
-        return Needs(opset=(7, 28), ir_version=14, static_shapes=True, ml_operators=False)
+        """Fixed shapes unless some dimension stays free, and no operators of classical models: those are lowered."""
+        from targets.coreml._dimensions import is_flexible
+
+        fixed = not is_flexible(cast("Options", options).dimensions)
+        return Needs(opset=(7, 28), ir_version=14, static_shapes=fixed, ml_operators=False)
 
     def free_dimensions(self, options: msgspec.Struct) -> dict[str, int]:
-        """Every free dimension is taken to be the batch."""
-        return {"*": cast("Options", options).batch}
+        """The sizes that the options give; every other free dimension is taken to be the batch."""
+        own = cast("Options", options)
+        return {"*": own.batch} | {name: int(size) for name, size in own.dimensions.items() if str(size).isdigit()}
 
     def unsupported(self, model: onnx.ModelProto, options: msgspec.Struct) -> list[Finding]:
         """Every node that MIL can't express for the release, found by emitting the program."""
@@ -62,8 +68,8 @@ class _CoreML:
         """Write ``model.mlpackage``: loaded back and evaluated once before it is believed.
 
         Raises:
-            TargetError: a node can't be expressed (``coreml.operators``), the shapes are not fixed
-                (``coreml.shape``), an input or output is of a kind that Core ML has not (``coreml.border``), or
+            TargetError: a node can't be expressed (``coreml.operators``), an option for a free dimension can't be read
+                (``coreml.dimensions``), an input or output is of a kind that Core ML has not (``coreml.border``), or
                 weights can't be stored as asked for within the limit (``coreml.compress``).
         """
         from targets.coreml._convert import convert

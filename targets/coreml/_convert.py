@@ -24,6 +24,7 @@ from targets._source.model import read_source
 from targets._source.refusal import UnsupportedError
 from targets._target import Artifact, TargetError
 from targets.coreml._compression import check, compress, compressed
+from targets.coreml._dimensions import bound, freedoms
 from targets.coreml._lowering import lower
 from targets.coreml._package import PACKAGE, RELEASES, read_specification, write_package
 from targets.coreml._passes import optimise
@@ -65,7 +66,8 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
     lowered = lowered_model(source, options)
     if lowered.findings:
         raise _refusal(lowered.findings)
-    calls = samples(lowered.inputs, calibration)
+    defaults = {name: each.default for name, each in freedoms(lowered.inputs, options.dimensions).items()}
+    calls = samples(lowered.inputs, defaults, calibration)
     exceptions: frozenset[str] = frozenset()
     if options.precision == "float32":
         program = load_program(write_model(lowered, options, out))
@@ -131,7 +133,10 @@ def _prove(lowered: Lowered, program: Program, results: Mapping[str, NDArray[np.
         raise TargetError("coreml.load", "the package's inputs are not the model's")
     for feature in lowered.outputs:
         got = results[feature.name]
-        if (got.shape, got.dtype) != (feature.shape, feature.dtype):
+        fits = len(got.shape) == len(feature.shape) and all(
+            isinstance(want, str) or have == want for have, want in zip(got.shape, feature.shape, strict=True)
+        )
+        if not fits or got.dtype != feature.dtype:
             raise TargetError(
                 "coreml.load",
                 f"output '{feature.source}' of what was made does not match: expected "
@@ -143,15 +148,9 @@ def lowered_model(model: onnx.ModelProto, options: Options) -> Lowered:
     """The MIL program of a model, or what stands against it.
 
     Raises:
-        TargetError: an input has no fixed shape, or a type or rank that Core ML has not.
+        TargetError: an input has a type or rank that Core ML has not, or the options for its shape can't be read.
     """
-    source = read_source(model, REGISTRY.served())
-    if source.free:
-        raise TargetError(
-            "coreml.shape",
-            f"the shape of input '{source.free[0]}' is not fixed",
-            hint="give its free dimensions a value, such as targets.coreml.batch",
-        )
+    source = read_source(bound(model, options.dimensions, options.batch), REGISTRY.served())
     try:
         return lower(source, options.minimum)
     except UnsupportedError as error:
@@ -172,7 +171,7 @@ def write_model(
     half = _half(lowered, options, exceptions) if options.precision == "float16" else None
     optimise(lowered.program, half=half)
     compress(lowered.program, methods)
-    return write_package(lowered, options.minimum, out)
+    return write_package(lowered, options.minimum, freedoms(lowered.inputs, options.dimensions), out)
 
 
 def _half(lowered: Lowered, options: Options, exceptions: Collection[str]) -> Callable[[Any], bool]:

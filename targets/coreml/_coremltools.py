@@ -24,13 +24,11 @@ _HIDDEN = ("keras", "libsvm", "sklearn", "tensorflow", "torch", "torchvision", "
 @cache
 def coremltools() -> Any:  # noqa: ANN401 - it ships no types
     """The package, with its parts that build, save and load MIL programs."""
-    logger = logging.getLogger("coremltools")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # what it can't do off a Mac, a line for each
+    # What it can't do off a Mac, a line for each; and shapes that we describe ourselves.
+    logging.getLogger("coremltools").setLevel(logging.ERROR)
     with _hidden(), warnings.catch_warnings(action="ignore"):
         package = importlib.import_module("coremltools")
         importlib.import_module("coremltools.converters.mil.backend.mil.load")
-    logger.setLevel(max(level, logging.WARNING))
     return package
 
 

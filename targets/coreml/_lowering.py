@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from targets._source.folding import evaluated, is_computable
+from targets._source.model import Type
 from targets._target import Finding
 from targets.coreml._coremltools import coremltools, part
 from targets.coreml._emission import MIL_TYPES, RANK_LIMIT, Emission, Value
 from targets.coreml._registry import REGISTRY, UnsupportedError
 
 if TYPE_CHECKING:
-    from targets._source.model import Node, Source, Type
+    from collections.abc import Iterable, Mapping
+
+    from targets._source.model import FreeType, Node, Source
     from targets._source.shape import Shape
 
 
@@ -24,7 +28,12 @@ class Feature(NamedTuple):
     """Its name in the source model."""
     name: str
     dtype: np.dtype[Any]
-    shape: Shape
+    shape: tuple[int | str, ...]
+    """A name for a dimension that is free."""
+
+    def sizes(self, free: Mapping[str, int]) -> Shape:
+        """The shape, with a number for each free dimension."""
+        return tuple(free[size] if isinstance(size, str) else size for size in self.shape)
 
 
 class Lowered(NamedTuple):
@@ -44,24 +53,27 @@ def lower(source: Source, minimum: str) -> Lowered:
     mil = part("converters.mil.mil")
     mil.Builder.name_count.clear()  # names that the builder makes up start afresh, so that bytes are the same twice
     g = Emission(minimum)
-    inputs = tuple(_feature(g, name, source.types[name]) for name in source.inputs if 0 not in source.types[name].shape)
+    inputs = tuple(_features(g, source))
+    symbols = {size: mil.get_new_symbol() for each in inputs for size in each.shape if isinstance(size, str)}
     names = {name: g.name(name) for name in source.outputs}
     placeholders = {
         feature.name: mil.Builder.placeholder(
-            shape=feature.shape, dtype=mil.types.string_to_builtin(MIL_TYPES[feature.dtype.name])
+            shape=[symbols[size] if isinstance(size, str) else size for size in feature.shape],
+            dtype=mil.types.string_to_builtin(MIL_TYPES[feature.dtype.name]),
         )
         for feature in inputs
     }
     program = mil.Program()
     with mil.Function(placeholders, opset_version=getattr(coremltools().target, f"iOS{minimum[3:]}")) as function:
-        given = {each.source: _input(g, function.inputs[each.name], source.types[each.source]) for each in inputs}
+        kinds = source.types | source.free
+        given = {each.source: _input(g, function.inputs[each.name], kinds[each.source]) for each in inputs}
         values, findings = walk(g, source, given)
         outputs: list[Feature] = []
         if not findings:
             variables: list[Any] = []
             for name in source.outputs:
                 var = _output(g, values[name], names[name], variables)
-                outputs.append(Feature(name, var.name, g.kind(var), tuple(var.shape)))
+                outputs.append(Feature(name, var.name, g.kind(var), _named(var.shape, symbols)))
                 variables.append(var)
             function.set_outputs(variables)
     program.add_function("main", function)
@@ -124,11 +136,27 @@ def _check(name: str, value: Value, expected: Type | None) -> None:
         )
 
 
-def _feature(g: Emission, name: str, kind: Type) -> Feature:
-    """An input as Core ML takes it: float32, float16 or int32, of one axis at least."""
-    if len(kind.shape) > RANK_LIMIT:
-        raise UnsupportedError(f"input '{name}' has rank {len(kind.shape)}: Core ML takes at most {RANK_LIMIT}")
-    return Feature(name, g.name(name), _border(g, kind.dtype), kind.shape or (1,))
+def _features(g: Emission, source: Source) -> Iterable[Feature]:
+    """The inputs as Core ML takes them: float32, float16 or int32, of one axis at least; none without elements."""
+    for name in source.inputs:
+        kind = source.types.get(name)
+        dtype, shape = (kind.dtype, kind.shape) if kind else (source.free[name].dtype, source.free[name].sizes)
+        if 0 in shape:
+            continue
+        if len(shape) > RANK_LIMIT:
+            raise UnsupportedError(f"input '{name}' has rank {len(shape)}: Core ML takes at most {RANK_LIMIT}")
+        yield Feature(name, g.name(name), _border(g, dtype), shape or (1,))
+
+
+def _named(sizes: Iterable[Any], symbols: Mapping[str, Any]) -> tuple[int | str, ...]:
+    """A shape of MIL with the source's names for its symbols."""
+    names = {str(symbol): name for name, symbol in symbols.items()}
+    return tuple(
+        int(size)
+        if isinstance(size, int | np.integer)
+        else re.sub(r"is\d+", lambda m: names.get(m[0], m[0]), str(size))
+        for size in sizes
+    )
 
 
 def _border(g: Emission, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -142,10 +170,10 @@ def _border(g: Emission, dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.int32)
 
 
-def _input(g: Emission, var: Any, kind: Type) -> Value:  # noqa: ANN401 - a MIL variable
+def _input(g: Emission, var: Any, kind: Type | FreeType) -> Value:  # noqa: ANN401 - a MIL variable
     """The source's value that an input holds."""
     value = g.made(var)
-    if not kind.shape:
+    if isinstance(kind, Type) and not kind.shape:
         value = g.op("squeeze", x=value)
     if kind.dtype == np.bool_:
         return g.cast(value, np.bool_)

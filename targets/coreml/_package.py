@@ -7,11 +7,13 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from targets.coreml._coremltools import coremltools, part
+from targets.coreml._dimensions import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from targets.coreml._dimensions import Freedom
     from targets.coreml._lowering import Feature, Lowered
 
 PACKAGE = "model.mlpackage"
@@ -23,7 +25,7 @@ RELEASES = {"ios15": 6, "ios16": 7, "ios17": 8, "ios18": 9}
 """Core ML's specification version for each release."""
 
 
-def write_package(lowered: Lowered, minimum: str, folder: Path) -> Path:
+def write_package(lowered: Lowered, minimum: str, free: Mapping[str, Freedom], folder: Path) -> Path:
     """The package, written below `folder`."""
     package = folder / PACKAGE
     inside = package / "Data" / _INSIDE
@@ -31,6 +33,7 @@ def write_package(lowered: Lowered, minimum: str, folder: Path) -> Path:
     weights.mkdir(parents=True)
     load = part("converters.mil.backend.mil.load").load
     model = load(lowered.program, str(weights), specification_version=RELEASES[minimum])
+    describe(model, lowered.inputs, free)
     renamed = _renamed([*lowered.inputs, *lowered.outputs])
     if renamed:
         model.description.metadata.userDefined[NAMES] = json.dumps(renamed, sort_keys=True)

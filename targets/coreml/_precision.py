@@ -38,32 +38,41 @@ class Exact(NamedTuple):
     """The largest finite size of each value, in all samples."""
 
 
-def samples(inputs: Sequence[Feature], calibration: Tensors | None) -> list[dict[str, NDArray[np.generic]]]:
-    """Calls of the program: calibration data, or where there is none, noise and small integers, the same each time."""
+def samples(
+    inputs: Sequence[Feature], defaults: Mapping[str, int], calibration: Tensors | None
+) -> list[dict[str, NDArray[np.generic]]]:
+    """Calls of the program: calibration data, or where there is none, noise and small integers, the same each time.
+
+    Free dimensions have their `defaults`.
+    """
+    shapes = {feature.name: feature.sizes(defaults) for feature in inputs}
     if calibration is not None and all(feature.source in calibration for feature in inputs):
-        return _of_data(inputs, calibration)
+        return _of_data(inputs, shapes, calibration)
     calls: list[dict[str, NDArray[np.generic]]] = []
     for seed in range(_SAMPLES):
         random = np.random.default_rng(seed)
         call: dict[str, NDArray[np.generic]] = {}
         for feature in inputs:
+            shape = shapes[feature.name]
             if feature.dtype.kind == "f":
-                noise = random.standard_normal(feature.shape) if seed % 2 else random.random(feature.shape)
+                noise = random.standard_normal(shape) if seed % 2 else random.random(shape)
                 call[feature.name] = noise.astype(feature.dtype)
             else:
-                call[feature.name] = random.integers(0, 2, feature.shape).astype(feature.dtype)
+                call[feature.name] = random.integers(0, 2, shape).astype(feature.dtype)
         calls.append(call)
     return calls
 
 
-def _of_data(inputs: Sequence[Feature], data: Tensors) -> list[dict[str, NDArray[np.generic]]]:
-    rows = {feature.name: feature.shape[0] for feature in inputs}
+def _of_data(
+    inputs: Sequence[Feature], shapes: Mapping[str, tuple[int, ...]], data: Tensors
+) -> list[dict[str, NDArray[np.generic]]]:
+    rows = {name: shape[0] for name, shape in shapes.items()}
     count = min(len(data[feature.source]) // rows[feature.name] for feature in inputs)
     return [
         {
             feature.name: data[feature.source][place * rows[feature.name] : (place + 1) * rows[feature.name]]
             .astype(feature.dtype)
-            .reshape(feature.shape)
+            .reshape(shapes[feature.name])
             for feature in inputs
         }
         for place in range(min(count, _SAMPLES))

@@ -36,15 +36,60 @@ class ShippedPackage:
             outputs=tuple(self._renamed(entry) for entry in signature.outputs),
         )
         self._runner = EvaluatorRunner(package, own)
+        self._batches = _batches(package)
 
     def _renamed(self, entry: TensorSection) -> TensorSection:
         return msgspec.structs.replace(entry, name=self._names.get(entry.name, entry.name))
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
         """Outputs by name, for one call of the model."""
-        results = self._runner.run({self._names.get(name, name): array for name, array in inputs.items()})
+        given = {self._names.get(name, name): array for name, array in inputs.items()}
+        rows = {len(array) for array in given.values() if array.ndim}
+        in_parts = self._batches and len(rows) == 1
+        results = self._in_parts(given, rows.pop()) if in_parts else self._runner.run(given)
         return {self._sources.get(name, name): array for name, array in results.items()}
+
+    def _in_parts(self, given: Arrays, rows: int) -> dict[str, NDArray[np.generic]]:
+        """One call, or as many as the largest batch that the package takes asks for, the last one filled up."""
+        import numpy as np
+
+        parts: dict[str, list[NDArray[np.generic]]] = {}
+        start = 0
+        while start < rows:
+            left = rows - start
+            fitting = [size for size in self._batches if size <= left]
+            size = max(fitting) if fitting else min(self._batches)
+            places = np.minimum(np.arange(start, start + size), rows - 1)
+            for name, array in self._runner.run({name: array[places] for name, array in given.items()}).items():
+                whole = array.ndim and len(array) == size
+                parts.setdefault(name, []).append(array[:left] if whole else array)
+            start += size
+        return {name: np.concatenate(arrays) if len(arrays) > 1 else arrays[0] for name, arrays in parts.items()}
 
     def close(self) -> None:
         """Give back what the evaluator holds."""
         self._runner.close()
+
+
+_UNBOUND = 256
+"""The largest batch that is tried where there is no bound."""
+
+
+def _batches(package: Path) -> tuple[int, ...]:
+    """The batches that every input takes, where the first dimension of each is free."""
+    allowed: set[int] | None = None
+    for entry in read_specification(package).description.input:
+        array = entry.type.multiArrayType
+        kind = array.WhichOneof("ShapeFlexibility")
+        if kind == "enumeratedShapes":
+            sizes = {shape.shape[0] for shape in array.enumeratedShapes.shapes}
+        elif (
+            kind == "shapeRange"
+            and array.shapeRange.sizeRanges[0].lowerBound != array.shapeRange.sizeRanges[0].upperBound
+        ):
+            first = array.shapeRange.sizeRanges[0]
+            sizes = set(range(first.lowerBound, (_UNBOUND if first.upperBound < 0 else first.upperBound) + 1))
+        else:
+            return ()
+        allowed = sizes if allowed is None else allowed & sizes
+    return tuple(sorted(allowed or ()))

@@ -260,13 +260,6 @@ def test_every_node_that_can_not_be_expressed_is_listed_at_once(build: Build) ->
     assert all(each.reason for each in found)
 
 
-def test_a_free_shape_is_refused_with_what_to_do(free_mlp: onnx.ModelProto, convert: Convert) -> None:
-    with pytest.raises(TargetError) as caught:
-        convert(target, free_mlp)
-    assert caught.value.code == "coreml.shape"
-    assert "batch" in caught.value.hint
-
-
 def test_a_rank_beyond_five_is_refused(build: Build, convert: Convert) -> None:
     shape = [1, 1, 1, 1, 1, 3]
     model = build([helper.make_node("Relu", ["x"], ["y"])], {"x": shape}, {"y": shape}, {})

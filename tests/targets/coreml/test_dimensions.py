@@ -1,0 +1,127 @@
+"""Free dimensions: a size, a range or choices for each, in the package and in the runner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from targets._target import TargetError
+from targets.coreml import target
+from targets.coreml._package import PACKAGE, read_specification
+from targets.coreml.evaluator import InputError, load_program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import onnx
+    from numpy.typing import NDArray
+
+    from targets._target import Artifact
+
+    Build = Callable[..., onnx.ModelProto]
+    Convert = Callable[..., tuple[Artifact, Path]]
+    Tensors = dict[str, NDArray]
+    Reference = Callable[[onnx.ModelProto, Tensors], Tensors]
+
+
+@pytest.fixture
+def free_cnn(build: Build) -> onnx.ModelProto:
+    """Pictures of any batch, height and width: a convolution, pools, a resize, a joint, and 4 means."""
+    random = np.random.default_rng(5)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("MaxPool", ["r"], ["p"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node("Concat", ["r", "p"], ["joined"], axis=1),
+        helper.make_node("GlobalAveragePool", ["joined"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "m"], ["y"]),
+    ]
+    constants = {
+        "w": random.standard_normal((4, 3, 3, 3)).astype(np.float32),
+        "m": random.standard_normal((8, 4)).astype(np.float32),
+    }
+    return build(nodes, {"x": ["batch", 3, "height", "width"]}, {"y": ["batch", 4]}, constants)
+
+
+def _rows(count: int) -> NDArray[np.float32]:
+    return np.random.default_rng(count).standard_normal((count, 64)).astype(np.float32)
+
+
+def test_a_free_dimension_without_an_entry_is_the_batch(free_mlp: onnx.ModelProto, convert: Convert) -> None:
+    artifact, _ = convert(target, free_mlp, batch=3)
+    assert artifact.signature.inputs[0].shape == (3, 64)
+
+
+def test_a_range_stands_in_the_package_and_every_size_within_it_is_right(
+    free_mlp: onnx.ModelProto, convert: Convert, reference: Reference
+) -> None:
+    artifact, folder = convert(target, free_mlp, dimensions={"batch": "1..8"}, precision="float32")
+    assert artifact.signature.inputs[0].shape == ("batch", 64)
+    assert artifact.signature.outputs[0].shape == ("batch", 10)
+    (entry,) = read_specification(folder / PACKAGE).description.input
+    ranges = entry.type.multiArrayType.shapeRange.sizeRanges
+    assert [(each.lowerBound, each.upperBound) for each in ranges] == [(1, 8), (64, 64)]
+    program = load_program(folder / PACKAGE)
+    for count in (1, 5, 8):
+        expected = reference(free_mlp, {"x": _rows(count)})["y"]
+        np.testing.assert_allclose(program.predict({"x": _rows(count)})["y"], expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(InputError):
+        program.predict({"x": _rows(9)})
+
+
+@pytest.mark.parametrize(("allowed", "count"), [("1..8", 20), ("4, 16", 23), ("2..", 300)])
+def test_the_runner_takes_any_number_of_samples_in_calls_that_the_package_allows(
+    free_mlp: onnx.ModelProto, convert: Convert, reference: Reference, allowed: str, count: int
+) -> None:
+    artifact, folder = convert(target, free_mlp, dimensions={"*": allowed}, precision="float32")
+    got = target.runner(artifact, folder).run({"x": _rows(count)})["y"]
+    np.testing.assert_allclose(got, reference(free_mlp, {"x": _rows(count)})["y"], rtol=1e-5, atol=1e-6)
+
+
+def test_choices_are_listed_shape_by_shape(free_cnn: onnx.ModelProto, convert: Convert, reference: Reference) -> None:
+    sizes = {"batch": 1, "height": "16, 32", "width": "16, 24"}
+    _, folder = convert(target, free_cnn, dimensions=sizes, precision="float32")
+    array = read_specification(folder / PACKAGE).description.input[0].type.multiArrayType
+    assert list(array.shape) == [1, 3, 16, 16]
+    shapes = [tuple(each.shape) for each in array.enumeratedShapes.shapes]
+    assert shapes == [(1, 3, 16, 16), (1, 3, 16, 24), (1, 3, 32, 16), (1, 3, 32, 24)]
+    program = load_program(folder / PACKAGE)
+    for shape in shapes:
+        picture = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+        expected = reference(free_cnn, {"x": picture})["y"]
+        np.testing.assert_allclose(program.predict({"x": picture})["y"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_flexible_model_in_float16_keeps_to_its_limit(
+    free_cnn: onnx.ModelProto, convert: Convert, reference: Reference
+) -> None:
+    artifact, folder = convert(target, free_cnn, dimensions={"*": "1..", "height": "8..64", "width": "8..64"})
+    picture = np.random.default_rng(1).standard_normal((2, 3, 40, 24)).astype(np.float32)
+    expected = reference(free_cnn, {"x": picture})["y"]
+    got = target.runner(artifact, folder).run({"x": picture})["y"]
+    assert np.sqrt(np.mean((got - expected) ** 2)) < artifact.parity_limit * np.sqrt(np.mean(expected**2))
+
+
+def test_a_node_that_needs_sizes_as_numbers_is_named(build: Build, convert: Convert) -> None:
+    model = build(
+        [helper.make_node("DepthToSpace", ["x"], ["d"], blocksize=2), helper.make_node("Det", ["d"], ["y"], "last")],
+        {"x": [1, 4, "side", "side"]},
+        {"y": [1, 1]},
+        {},
+    )
+    with pytest.raises(TargetError, match=r"'last' \(Det\).*axis 2 is free"):
+        convert(target, model, dimensions={"side": "1..3"})
+
+
+@pytest.mark.parametrize("entry", ["", "0", "8..1", "0..4", "a", "1,0"])
+def test_an_entry_that_is_neither_size_nor_range_nor_choices_is_refused(
+    free_mlp: onnx.ModelProto, convert: Convert, entry: str
+) -> None:
+    with pytest.raises(TargetError) as caught:
+        convert(target, free_mlp, dimensions={"batch": entry})
+    assert caught.value.code == "coreml.dimensions"
