@@ -8,6 +8,7 @@
 # make bench-edge     real models through edge-arm, fetched into the user's cache
 # make coverage-coreml  the same for coreml; make bench-coreml: the same models through it
 # make hw-test-edge-arm  edge-arm's bundles on an emulated Arm computer, and on the one that EDGE_ARM_HOST names
+# make bench-quantization  real models under every scheme of edge-arm, and MLPerf Tiny's nets beside their reference files
 # make docs    the documents' blocks, executed
 # make toolchains       the environments of torch and tensorflow, once; tests need them
 # make toolchain-locks  renews the pins that those are made from
@@ -17,7 +18,7 @@ PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
 DEBIAN := mosquitto chromium docker-registry
 
-.PHONY: demo test check bench bench-import fuzz-import bench-coreml bench-edge coverage-coreml coverage-edge hw-test-edge-arm docs environment development toolchains toolchain-locks
+.PHONY: demo test check bench bench-import fuzz-import bench-coreml bench-edge bench-quantization coverage-coreml coverage-edge hw-test-edge-arm docs environment development toolchains toolchain-locks
 
 demo: environment
 	$(PYTHON) examples/digits/demo.py $(ARGS)
@@ -47,6 +48,10 @@ fuzz-import: development
 
 bench-edge: development
 	$(PYTHON) -m bench.edge $(ARGS)
+
+bench-quantization: development
+	$(PYTHON) -m bench.quantization $(ARGS)
+	$(PYTHON) -m bench.mlperf_tiny $(ARGS)
 
 coverage-edge: development
 	$(PYTHON) -m bench.coverage_edge $(ARGS)

@@ -5,7 +5,7 @@
 Calibration and test inputs are of the kind that each model is for, from seeds that take turns. Errors are of LiteRT on
 the shipped file against onnxruntime, without optimisations, on the test inputs: the root mean square of the differences
 over that of the source's output, worst output. Latencies are of one thread, the fastest of repeated calls. Writes
-bench/results/quantization.json.
+bench/results/quantization.json, after each model.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     Tensors = dict[str, NDArray[np.generic]]
 
+DISTRIBUTIONS = ["ai-edge-litert", "ai-edge-quantizer", "onnx", "onnxruntime", "numpy"]
 SCHEMES: tuple[str, ...] = get_args(Quantize)
 _SEEDS, _EACH = 40, 5
 """Every fifth of 40 inputs is a test, the others are for calibration."""
@@ -54,14 +55,14 @@ def main(pattern: str) -> int:
         if re.search(pattern, model.name):
             rows[model.name] = _schemes(model)
             print(_lines(model.name, rows[model.name]), flush=True)
+            if not pattern:
+                write_results("quantization", rows, DISTRIBUTIONS)
     bad = [
         f"{name} {scheme}"
         for name, row in rows.items()
         for scheme, figures in row.items()
         if figures.get("verdict") in {"failed", "died"}
     ]
-    if not pattern:
-        write_results("quantization", rows, ["ai-edge-litert", "ai-edge-quantizer", "onnx", "onnxruntime", "numpy"])
     print(f"{len(bad)} failed" + (f": {', '.join(bad)}" if bad else ""))
     return int(bool(bad))
 
