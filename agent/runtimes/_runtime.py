@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import platform
 from importlib import metadata
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
 
     from manifests.manifest import Manifest
 
-KINDS = ("onnxruntime", "litert")
+KINDS = ("onnxruntime", "litert", "coreml")
 """The modules of this folder."""
+_MODULES = {"litert": "ai_edge_litert", "coreml": "coremltools"}
+"""What is imported for a kind, where that is not its name."""
+_LAST_APART = 15
+"""The last macOS whose number is not that of the iOS of its year."""
+_DISTRIBUTIONS = {"litert": "ai-edge-litert", "coreml": "coremltools"}
 
 
 class Runtime(Protocol):
@@ -51,17 +57,30 @@ class _Module(Protocol):
 
 def is_available(kind: str) -> bool:
     """Whether the runtime of that kind is installed here; nothing of it is imported."""
-    return kind in KINDS and importlib.util.find_spec({"litert": "ai_edge_litert"}.get(kind, kind)) is not None
+    if kind not in KINDS or (kind == "coreml" and platform.system() != "Darwin"):
+        return False  # coremltools can be installed anywhere, Core ML is a part of Apple's systems
+    return importlib.util.find_spec(_MODULES.get(kind, kind)) is not None
 
 
 def installed_version(kind: str) -> str:
-    """The version of the runtime of that kind; empty where it is not installed. Nothing of it is imported."""
+    """The version of the runtime of that kind; empty where it is not installed. Nothing of it is imported.
+
+    That of Core ML is the system's, as the release of iOS with the same operators.
+    """
     if not is_available(kind):
         return ""
+    if kind == "coreml":
+        return core_ml_release(platform.mac_ver()[0])
     try:
-        return metadata.version({"litert": "ai-edge-litert"}.get(kind, kind))
+        return metadata.version(_DISTRIBUTIONS.get(kind, kind))
     except metadata.PackageNotFoundError:
         return ""  # a build under another distribution's name, which can't be compared
+
+
+def core_ml_release(macos: str) -> str:
+    """The release of iOS that has the Core ML of a release of macOS, such as ``17`` for ``14.5``."""
+    major = int(macos.partition(".")[0])
+    return str(major + 3 if major <= _LAST_APART else major)
 
 
 def open_runtime(manifest: Manifest, folder: Path, *, threads: int = 1) -> Runtime:
