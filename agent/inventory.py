@@ -79,9 +79,9 @@ def _listed(what: str, value: str, expected: Iterable[str]) -> None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: ``2.1.0rc1`` is (2, 1, 0)."""
+    """The leading numbers of a version: ``2.1.0rc1`` is (2, 1), ``ios17`` is (17,)."""
     numbers: list[int] = []
-    for part in version.split("."):
+    for part in version.lstrip("abcdefghijklmnopqrstuvwxyz").split("."):
         digits = part[: len(part) - len(part.lstrip("0123456789"))]
         if not digits:
             break

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from agent.inventory import _numbers
 from agent.runtimes import _runtime
 from agent.runtimes.coreml import _Package
 from targets.coreml.evaluator import load_program
@@ -78,6 +79,11 @@ def test_elsewhere_than_on_apples_systems_it_is_not_available(monkeypatch: pytes
     monkeypatch.setattr("platform.system", lambda: "Linux")
     assert not _runtime.is_available("coreml")
     assert _runtime.installed_version("coreml") == ""
+
+
+def test_a_release_of_ios_is_compared_by_its_number() -> None:
+    assert _numbers("17") < _numbers("ios18")
+    assert _numbers("18") >= _numbers("ios18")
 
 
 @pytest.mark.parametrize(("macos", "release"), [("12.7", "15"), ("14.5", "17"), ("15.0.1", "18"), ("26.1", "26")])
