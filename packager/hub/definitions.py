@@ -92,7 +92,7 @@ class _Expansion:
         _bind_attributes(body, given)
         rename_values(body, names)
         for node in body.node:
-            node.name = next((name for name in node.output if name), "")
+            node.name = f"{next((name for name in node.output if name), '')}/{node.op_type}"
             yield copied(node)
 
     def _fresh(self, stem: str) -> str:

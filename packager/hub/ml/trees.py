@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from packager.hub.ml._ensemble import LEAF, read_nodes, read_tree_ensemble
 from packager.hub.ml.transforms import best_label, transform
 from packager.hub.ml.walks import walk
-from packager.hub.writer import DOUBLE, FLOAT, Unsupported, attributes_of, labels, number
+from packager.hub.writer import DOUBLE, FLOAT, INT64, Unsupported, attributes_of, labels, number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,13 +47,35 @@ def classifier(writer: Writer, node: onnx.NodeProto) -> None:
     if len(names) == _TWO and seen.sum() == 1:
         _one_score(writer, node, ensemble, names)
         return
-    if len(names) == _TWO and (len(ensemble.base) or writer.reads(node, 0)):
-        raise Unsupported("two classes with weights of their own: onnxruntime's label is not that of the higher score")
+    if len(names) == _TWO:
+        _two_scores(writer, node, ensemble, names)
+        return
     if not len(ensemble.base):
         _demand_scores(ensemble)
     sums = _with_base(writer, _aggregated(writer, node.input[0], ensemble), ensemble)
     if writer.reads(node, 0):
         best_label(writer, sums, names, node.output[0])
+    transform(writer, sums, ensemble.transform, node.output[1])
+
+
+def _two_scores(writer: Writer, node: onnx.NodeProto, ensemble: Ensemble, names: NDArray[np.generic]) -> None:
+    """Two classes with weights of their own: the label is the second as soon as its score is above zero.
+
+    That is onnxruntime's reading; exporters of two classes write scores of opposite signs.
+    """
+    if len(ensemble.base):
+        raise Unsupported("two classes with weights and base values of their own: onnxruntime leaves one out")
+    if names.dtype.kind != "O" and names.tolist() != [0, 1]:
+        raise Unsupported(
+            f"two classes with weights of their own: onnxruntime's labels are 0 and 1, not {names.tolist()}"
+        )
+    _demand_scores(ensemble, always=True)
+    sums = _aggregated(writer, node.input[0], ensemble)
+    if writer.reads(node, 0):
+        second = writer.add("Gather", [sums, writer.integers(1)], axis=1)
+        above = writer.add("Cast", [writer.add("Greater", [second, writer.constant([0.0])])], to=INT64)
+        chosen = writer.add("Gather", [writer.constant(names), above], axis=0)
+        writer.add("Reshape", [chosen, writer.integers(-1)], node.output[0])
     transform(writer, sums, ensemble.transform, node.output[1])
 
 
@@ -98,15 +120,17 @@ def _one_score(writer: Writer, node: onnx.NodeProto, ensemble: Ensemble, names: 
     transform(writer, writer.add("Concat", [other, score], axis=1), kind, node.output[1])
 
 
-def _demand_scores(ensemble: Ensemble) -> None:
+def _demand_scores(ensemble: Ensemble, *, always: bool = False) -> None:
     """A class that no leaf speaks of can't be the label: make sure that its 0 never is the highest score."""
     import numpy as np
 
-    leaf = ensemble.mode == LEAF
-    always = (ensemble.given[leaf]).all(axis=0)
-    if always.all() or (ensemble.weights[ensemble.given] > 0).all():
+    full = np.ones((len(ensemble.roots), ensemble.weights.shape[1]), dtype=bool)
+    leaf = np.flatnonzero(ensemble.mode == LEAF)
+    np.logical_and.at(full, _trees(ensemble)[leaf], ensemble.given[leaf])
+    spoken = full.any(axis=0)  # by a tree of which every leaf does
+    if spoken.all() or (not always and (ensemble.weights[ensemble.given] > 0).all()):
         return
-    raise Unsupported(f"some leaves say nothing of class {int(np.flatnonzero(~always)[0])}")
+    raise Unsupported(f"some leaves say nothing of class {int(np.flatnonzero(~spoken)[0])}")
 
 
 def _with_base(writer: Writer, sums: str, ensemble: Ensemble) -> str:
@@ -186,12 +210,20 @@ def _single_targets(ensemble: Ensemble) -> NDArray[np.intp] | None:
     """The only target of each tree; None where a tree has several."""
     import numpy as np
 
+    owner = _trees(ensemble)
+    found = np.zeros((len(ensemble.roots), ensemble.weights.shape[1]), dtype=bool)
+    nodes, targets = np.nonzero(ensemble.given)
+    found[owner[nodes], targets] = True
+    return found.argmax(axis=1) if (found.sum(axis=1) <= 1).all() else None
+
+
+def _trees(ensemble: Ensemble) -> NDArray[np.intp]:
+    """The tree of each node."""
+    import numpy as np
+
     owner = np.full(len(ensemble.feature), -1)
     owner[ensemble.roots] = np.arange(len(ensemble.roots))
     for _ in range(ensemble.depth()):
         inner = np.flatnonzero((ensemble.mode != LEAF) & (owner >= 0))
         owner[ensemble.yes[inner]] = owner[ensemble.no[inner]] = owner[inner]
-    found = np.zeros((len(ensemble.roots), ensemble.weights.shape[1]), dtype=bool)
-    nodes, targets = np.nonzero(ensemble.given)
-    found[owner[nodes], targets] = True
-    return found.argmax(axis=1) if (found.sum(axis=1) <= 1).all() else None
+    return owner

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from packager.errors import ConversionError
+from packager.hub.definitions import expanded
 from packager.hub.graph import domain_of, node_name, opset, tidy_opsets
 from packager.hub.opsets._scope import Refusal, Scope, attribute, drop, put
 from packager.hub.opsets.changes import DOWN, UP
@@ -29,7 +30,7 @@ def convert_version(model: onnx.ModelProto, wanted: int) -> onnx.ModelProto:
 
     version = opset(model)
     if wanted < version:
-        model = _inlined(model, version, wanted)
+        model = _expanded(model, version, wanted)
     try:
         scope = Scope(onnx.shape_inference.infer_shapes(model, data_prop=True))
     except onnx.shape_inference.InferenceError as error:
@@ -159,14 +160,6 @@ def _write_defaults(node: onnx.NodeProto, before: onnx.defs.OpSchema, after: onn
             put(node, name, onnx.helper.get_attribute_value(default))
 
 
-def _write_all_defaults(node: onnx.NodeProto, schema: onnx.defs.OpSchema) -> None:
-    import onnx
-
-    for name, known in schema.attributes.items():
-        if attribute(node, name) is None and known.default_value.type != onnx.AttributeProto.UNDEFINED:
-            put(node, name, onnx.helper.get_attribute_value(known.default_value))
-
-
 def _is_default(entry: onnx.AttributeProto, schema: onnx.defs.OpSchema) -> bool:
     import onnx
 
@@ -188,31 +181,18 @@ def _schema(node: onnx.NodeProto, version: int) -> onnx.defs.OpSchema | None:
     return None if schema.deprecated else schema
 
 
-def _inlined(model: onnx.ModelProto, version: int, wanted: int) -> onnx.ModelProto:
+def _expanded(model: onnx.ModelProto, version: int, wanted: int) -> onnx.ModelProto:
     """The model with ONNX's own definition for each operator that came after `wanted`, and has one."""
-    import onnx.inliner
-    import onnx.shape_inference
-
-    newer = {
-        node.op_type
-        for node in _default_nodes(model.graph)
-        if (schema := _schema(node, version)) is not None and _is_defined(schema) and _schema(node, wanted) is None
-    }
-    if not newer:
-        return model
-    names = [("", name) for name in sorted(newer)]
-    for node in _default_nodes(model.graph):
-        schema = _schema(node, version)
-        if schema is not None and node.op_type in newer:
-            _write_all_defaults(node, schema)  # the inliner forgets what a definition refers to and is not written
-    typed = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    try:
-        inlined = onnx.inliner.inline_selected_functions(typed, names, exclude=False, inline_schema_functions=True)
-    except RuntimeError:  # of the definition of some operators it needs types that it can't know
-        return model
-    if any(node.op_type in newer for node in _default_nodes(inlined.graph)):
-        return model
-    return _inlined(inlined, version, wanted)
+    while True:
+        newer = {
+            node.op_type
+            for node in _default_nodes(model.graph)
+            if (schema := _schema(node, version)) is not None and _is_defined(schema) and _schema(node, wanted) is None
+        }
+        before = sum(1 for node in _default_nodes(model.graph) if node.op_type in newer)
+        model = expanded(model, newer)
+        if not newer or sum(1 for node in _default_nodes(model.graph) if node.op_type in newer) == before:
+            return model
 
 
 def _is_defined(schema: onnx.defs.OpSchema) -> bool:

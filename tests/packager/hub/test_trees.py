@@ -82,6 +82,32 @@ def test_a_classifier_of_two_classes_with_weights_for_one(
     same(model, adversarial())
 
 
+@pytest.mark.parametrize("transform", ["NONE", "LOGISTIC", "SOFTMAX"])
+@pytest.mark.parametrize("words", [False, True])
+def test_a_classifier_of_two_classes_with_weights_for_both(transform: str, *, words: bool) -> None:
+    model = classifier(grown(), 2, words=words, post_transform=transform)
+    if not words:
+        labels = next(entry for entry in model.graph.node[0].attribute if entry.name == "classlabels_int64s")
+        labels.ints[:] = [0, 1]
+    same(model, adversarial())
+
+
+def test_boosted_trees_that_each_speak_of_one_class() -> None:
+    same(classifier(grown(count=9), 3, ids=()), adversarial())
+    model = classifier(grown(count=9), 3)
+    node = model.graph.node[0]
+    columns = {entry.name: entry for entry in node.attribute if entry.name.startswith("class_")}
+    kept = [
+        place
+        for place, tree in enumerate(columns["class_treeids"].ints)
+        if columns["class_ids"].ints[place] == tree % 3
+    ]
+    for name in ("class_treeids", "class_nodeids", "class_ids"):
+        columns[name].ints[:] = [columns[name].ints[place] for place in kept]
+    columns["class_weights"].floats[:] = [columns["class_weights"].floats[place] for place in kept]
+    same(model, adversarial())
+
+
 @pytest.mark.parametrize("aggregate", [0, 1, 2, 3])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_newer_operator_in_both_precisions(dtype: type, aggregate: int) -> None:
