@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
     from manifests.manifest import Manifest
 
-KINDS = ("onnxruntime", "litert", "coreml")
+KINDS = ("onnxruntime", "litert", "coreml", "winml")
 """The modules of this folder."""
-_MODULES = {"litert": "ai_edge_litert", "coreml": "coremltools"}
+_MODULES = {"litert": "ai_edge_litert", "coreml": "coremltools", "winml": "onnxruntime"}
 """What is imported for a kind, where that is not its name."""
+_SYSTEMS = {"coreml": "Darwin", "winml": "Windows"}
+"""The only system that has a kind: the Python library goes anywhere, the runtime is a part of the system."""
 _LAST_APART = 15
 """The last macOS whose number is not that of the iOS of its year."""
 _DISTRIBUTIONS = {"litert": "ai-edge-litert", "coreml": "coremltools"}
@@ -57,20 +59,22 @@ class _Module(Protocol):
 
 def is_available(kind: str) -> bool:
     """Whether the runtime of that kind is installed here; nothing of it is imported."""
-    if kind not in KINDS or (kind == "coreml" and platform.system() != "Darwin"):
-        return False  # coremltools can be installed anywhere, Core ML is a part of Apple's systems
+    if kind not in KINDS or platform.system() != _SYSTEMS.get(kind, platform.system()):
+        return False
     return importlib.util.find_spec(_MODULES.get(kind, kind)) is not None
 
 
 def installed_version(kind: str) -> str:
     """The version of the runtime of that kind; empty where it is not installed. Nothing of it is imported.
 
-    That of Core ML is the system's, as the release of iOS with the same operators.
+    That of Core ML is the system's, as the release of iOS with the same operators; that of WinML is Windows' own.
     """
     if not is_available(kind):
         return ""
     if kind == "coreml":
         return core_ml_release(platform.mac_ver()[0])
+    if kind == "winml":
+        return platform.version()
     try:
         return metadata.version(_DISTRIBUTIONS.get(kind, kind))
     except metadata.PackageNotFoundError:

@@ -48,6 +48,11 @@ def open_model(path: Path, *, threads: int) -> Runtime:
     Raises:
         ValueError: onnxruntime can't load the file; the message has its reason.
     """
+    return open_with(path, threads=threads, providers=["CPUExecutionProvider"])
+
+
+def open_with(path: Path, *, threads: int, providers: Sequence[str]) -> Runtime:
+    """As `open_model`, on the first of `providers` that can run a node."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -60,7 +65,7 @@ def open_model(path: Path, *, threads: int) -> Runtime:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     onnxruntime.disable_telemetry_events()
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
     except load_errors() as error:
         raise ValueError(f"onnxruntime can't load '{path.name}': {error}") from error
     return _Session(session)
