@@ -8,6 +8,7 @@
 # make bench-edge     real models through edge-arm, fetched into the user's cache
 # make coverage-coreml  the same for coreml; make bench-coreml: the same models through it
 # make hw-test-edge-arm  edge-arm's bundles on an emulated Arm computer, and on the one that EDGE_ARM_HOST names
+# make bench-lowering  tree ensembles as tensor operators, beside onnxruntime's operator and hummingbird-ml
 # make bench-quantization  real models under every scheme of edge-arm, and MLPerf Tiny's nets beside their reference files
 # make docs    the documents' blocks, executed
 # make toolchains       the environments of torch and tensorflow, once; tests need them
@@ -18,7 +19,7 @@ PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
 DEBIAN := mosquitto chromium docker-registry
 
-.PHONY: demo test check bench bench-import fuzz-import bench-coreml bench-edge bench-quantization coverage-coreml coverage-edge hw-test-edge-arm docs environment development toolchains toolchain-locks
+.PHONY: demo test check bench bench-import fuzz-import bench-coreml bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge hw-test-edge-arm docs environment development toolchains toolchain-locks
 
 demo: environment
 	$(PYTHON) examples/digits/demo.py $(ARGS)
@@ -48,6 +49,9 @@ fuzz-import: development
 
 bench-edge: development
 	$(PYTHON) -m bench.edge $(ARGS)
+
+bench-lowering: development
+	$(PYTHON) -m bench.lowering $(ARGS)
 
 bench-quantization: development
 	$(PYTHON) -m bench.quantization $(ARGS)
