@@ -55,6 +55,7 @@ bench-lowering: development
 
 bench-quantization: development
 	$(PYTHON) -m bench.quantization $(ARGS)
+	$(PYTHON) -m bench.quantization_accuracy
 	$(PYTHON) -m bench.mlperf_tiny $(ARGS)
 
 coverage-edge: development
