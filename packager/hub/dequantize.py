@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from packager.hub.graph import all_nodes, domain_of, drop_unread, opset
 from packager.hub.lowering import lower
+from packager.hub.opsets.conversion import convert_version
 from packager.hub.writer import FLOAT, Unsupported, attributes_of, copy_attributes, number
 
 if TYPE_CHECKING:
@@ -32,8 +33,15 @@ def requires(form: Form) -> bool:
 
 
 def run(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
-    """The model without quantization, where scales are constants."""
-    del form
+    """The model without quantization, where scales are constants.
+
+    Raises:
+        ConversionError: the model's operators are too old for it, and can't be brought to newer ones.
+    """
+    if not any(node.op_type in _QUANTIZED for node in all_nodes(model.graph)):
+        return model
+    if opset(model) < _LOWEST <= form.needs.opset[1]:
+        model = convert_version(model, _LOWEST)
     if opset(model) < _LOWEST:
         return model
     lower(model, lambda node: None if domain_of(node.domain) else _WRITTEN_OUT.get(node.op_type))
@@ -151,4 +159,5 @@ def _product(writer: Writer, node: onnx.NodeProto) -> None:
     writer.add("QuantizeLinear", [writer.add("MatMul", [left, right]), *node.input[6:8]], node.output[0])
 
 
+_QUANTIZED = ("DequantizeLinear", "QLinearConv", "QLinearMatMul")
 _WRITTEN_OUT: dict[str, Lowering] = {"QLinearConv": _convolution, "QLinearMatMul": _product}

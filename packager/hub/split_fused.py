@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from packager.hub.fused import activations, normalizations, products, quantized
-from packager.hub.graph import domain_of, import_default, opset, tidy_opsets
+from packager.hub.graph import all_nodes, domain_of, import_default, opset, tidy_opsets
 from packager.hub.lowering import lower
+from packager.hub.opsets.conversion import convert_version
 
 if TYPE_CHECKING:
     import onnx
@@ -26,8 +27,16 @@ def requires(form: Form) -> bool:
 
 
 def run(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
-    """The model with ONNX's operators for those that have a lowering."""
-    split(model, lowest=form.needs.opset[0])
+    """The model with ONNX's operators for those that have a lowering.
+
+    Raises:
+        ConversionError: the model's operators are too old for it, and can't be brought to newer ones.
+    """
+    lowest, highest = form.needs.opset
+    import_default(model, max(lowest, _LOWEST))
+    if opset(model) < _LOWEST <= highest and any(_chosen(node) for node in all_nodes(model.graph)):
+        model = convert_version(model, _LOWEST)
+    split(model)
     return model
 
 
@@ -37,9 +46,9 @@ def ensures(model: onnx.ModelProto, form: Form) -> list[str]:
     return []
 
 
-def split(model: onnx.ModelProto, *, lowest: int = _LOWEST) -> list[Finding]:
+def split(model: onnx.ModelProto) -> list[Finding]:
     """Replace what can be replaced, in place; what declined is returned, with the reasons."""
-    import_default(model, max(lowest, _LOWEST))
+    import_default(model, _LOWEST)
     if opset(model) < _LOWEST:
         return []
     declined = lower(model, _chosen)

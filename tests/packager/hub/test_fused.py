@@ -7,8 +7,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from packager.hub import split_fused
 from packager.hub.split_fused import DOMAIN, split
 from tests.packager.hub.ort import run_all
+from tests.packager.hub.test_passes import form
 
 RANDOM = np.random.default_rng(3)
 IMAGE = RANDOM.standard_normal((2, 3, 8, 8)).astype(np.float32)
@@ -152,6 +154,17 @@ def test_products_of_integers() -> None:
         tolerance=1e-5,
     )
     check("DynamicQuantizeMatMul", SQUARE, weights, scale(0.1), zero(0, np.int8), bias, tolerance=1e-4)
+
+
+def test_a_model_of_an_old_opset_is_split_all_the_same() -> None:
+    node = helper.make_node("FusedConv", ["x", "k"], ["y"], domain=DOMAIN, activation="Relu")
+    feeds = {"x": IMAGE, "k": KERNEL}
+    model = model_of(node, feeds)
+    model.opset_import[0].version = 9
+    (expected,) = run_all(model, feeds)
+    model = split_fused.run(model, form(7, 21))
+    assert [entry.op_type for entry in model.graph.node] == ["Conv", "Relu"]
+    np.testing.assert_allclose(run_all(model, feeds)[0], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_declined_has_its_reason() -> None:
