@@ -74,7 +74,7 @@ environment:
 	$(UV) sync --quiet --locked --inexact --no-default-groups --group examples $(RUNTIME)
 
 development:
-	$(UV) sync --quiet --locked $(RUNTIME) --extra parquet --extra oci --extra https --extra s3 --extra hf --extra serve \
+	$(UV) sync --quiet --locked $(RUNTIME) --extra parquet --extra oci --extra https --extra keyring --extra s3 --extra hf --extra serve \
 		--extra boosters --extra coreml
 
 # In the user's data folder, so that only the first run on a machine installs anything.

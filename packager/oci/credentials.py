@@ -1,4 +1,4 @@
-"""Credentials of a registry: from Docker's or Podman's configuration, their credential helpers, or ``.netrc``.
+"""Credentials of a registry: from Docker's or Podman's configuration, their helpers, ``.netrc``, or the keyring.
 
 https://docs.docker.com/reference/cli/docker/login/, "Credential stores" and "Credential helpers";
 containers-auth.json(5).
@@ -18,6 +18,7 @@ import msgspec
 
 from packager.config import docker_configuration, netrc_file
 from packager.errors import NetworkError
+from packager.keyrings import ask_keyring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,11 @@ def find_credentials(host: str) -> Credentials | None:
         found = _configured(configuration, host)
         if found is not None:
             return found
-    return _from_netrc(netrc_file(), host)
+    found = _from_netrc(netrc_file(), host)
+    if found is not None:
+        return found
+    held = ask_keyring(host)
+    return Credentials(user=held[0], password=held[1]) if held else None
 
 
 def basic(credentials: Credentials) -> str:

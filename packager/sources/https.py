@@ -1,6 +1,7 @@
 """One file on a web server: ``https://HOST/PATH``, and ``http://`` on this machine alone.
 
-Credentials come from ``.netrc``. Interrupted downloads go on with Range and If-Range (RFC 9110, 13.1.5 and 14.2).
+Credentials come from ``.netrc``, else from the keyring. Interrupted downloads go on with Range and If-Range (RFC 9110,
+13.1.5 and 14.2).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from manifests.manifest import LineageSection
 from packager.downloads import download as download_file
 from packager.downloads import partial_path, place_below, refuse_large
 from packager.errors import ConfigError, NetworkError
+from packager.keyrings import ask_keyring
 from packager.oci.reference import is_loopback
 from packager.redaction import redact
 from packager.sources._remote import Request, fetch_remote
@@ -40,7 +42,8 @@ _BLOCK = 64 << 10
 _TIMEOUT = (10.0, 60.0)
 _MOST_REDIRECTS = 10
 _OK, _PARTIAL = 200, 206
-_REFUSED = {401, 403, 407}
+_UNAUTHORIZED = 401
+_REFUSED = {_UNAUTHORIZED, 403, 407}
 _MISSING = {404, 410}
 
 
@@ -122,6 +125,13 @@ def _get(url: str, headers: dict[str, str]) -> requests.Response:
     for _ in range(_MOST_REDIRECTS):
         with _errors(url):
             answer = requests.get(place, headers=headers, stream=True, timeout=_TIMEOUT, allow_redirects=False)
+        held = ask_keyring(urlsplit(place).netloc) if answer.status_code == _UNAUTHORIZED else None
+        if held is not None:
+            answer.close()
+            with _errors(url):
+                answer = requests.get(
+                    place, headers=headers, stream=True, timeout=_TIMEOUT, allow_redirects=False, auth=held
+                )
         if not answer.is_redirect:
             _expect(answer, url)
             return answer

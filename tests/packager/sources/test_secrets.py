@@ -18,7 +18,8 @@ from packager.errors import ConfigError
 from packager.oci.reference import parse_reference
 from packager.oci.registry import Repository
 from packager.redaction import redact
-from tests.packager.servers import REGISTRY_PASSWORD, REGISTRY_USER, docker_registry, free_port
+from tests.fakes.vault import PASSWORD as KEYRING_PASSWORD
+from tests.packager.servers import REGISTRY_PASSWORD, REGISTRY_USER, ROOT, docker_registry, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 DOCKER_AUTH = base64.b64encode(f"{REGISTRY_USER}:{REGISTRY_PASSWORD}".encode()).decode()
 NETRC_PASSWORD = "planted-netrc-password"  # noqa: S105 - planted
 NETRC_AUTH = base64.b64encode(f"reader:{NETRC_PASSWORD}".encode()).decode()
+KEYRING_AUTH = base64.b64encode(f"keeper:{KEYRING_PASSWORD}".encode()).decode()
 SIGNATURE = "planted-query-signature"
 ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "planted-aws-secret",
@@ -43,6 +45,8 @@ SECRETS = (
     DOCKER_AUTH,
     NETRC_PASSWORD,
     NETRC_AUTH,
+    KEYRING_PASSWORD,
+    KEYRING_AUTH,
     SIGNATURE,
     MLFLOW_PASSWORD,
     *ENVIRONMENT.values(),
@@ -73,6 +77,9 @@ class Redirecting(BaseHTTPRequestHandler):
         status, headers, content = 404, {}, b""
         if path == "/models/net.onnx" and self.headers.get("Authorization") == f"Basic {NETRC_AUTH}":
             status, headers = 302, {"Location": f"/storage/net.onnx?X-Amz-Signature={SIGNATURE}"}
+        elif path == "/vault/net.onnx":
+            known = self.headers.get("Authorization") == f"Basic {KEYRING_AUTH}"
+            status, headers, content = (200, {"ETag": '"2"'}, self.model) if known else (401, {}, b"")
         elif path == "/storage/net.onnx" and SIGNATURE in query:
             status, headers, content = 200, {"ETag": '"1"'}, self.model
         elif path == "/models/dead.onnx":
@@ -141,6 +148,8 @@ def planted(
     (home / ".netrc").chmod(0o600)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.fakes.vault.Vault")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     put_model(f"oci://127.0.0.1:{registry.port}/net:1", home)
     return registry
 
@@ -149,6 +158,7 @@ def test_no_planted_secret_is_in_anything_that_pack_writes(
     planted: Address, web: int, pack: Pack, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("VAULT_HOST", f"127.0.0.1:{web}")
     host = f"127.0.0.1:{planted.port}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:{MLFLOW_PASSWORD}@127.0.0.1:{free_port()}")
     said = ""
@@ -156,6 +166,7 @@ def test_no_planted_secret_is_in_anything_that_pack_writes(
         (f"oci://{host}/net:1", 0),
         (f"oci://{host}/net:2", 2),
         (f"http://127.0.0.1:{web}/models/net.onnx", 0),
+        (f"http://127.0.0.1:{web}/vault/net.onnx", 0),
         (f"http://127.0.0.1:{web}/models/lost.onnx", 2),
         (f"http://127.0.0.1:{web}/models/dead.onnx", 6),
         (f"http://me:{MLFLOW_PASSWORD}@127.0.0.1:{web}/models/net.onnx", 2),
