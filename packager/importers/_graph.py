@@ -63,14 +63,32 @@ class Graph:
         self._constants.append(onnx.numpy_helper.from_array(array, name))
         return name
 
+    def split(self, source: str, count: int) -> list[str]:
+        """The names of as many equal parts along the channels."""
+        import onnx
+
+        names = [f"Split.{len(self._nodes)}.{place}" for place in range(count)]
+        node = onnx.helper.make_node("Split", [source], names, name=names[0], axis=1, num_outputs=count)
+        self._nodes.append(node)
+        return names
+
     def model(self, inputs: Sequence[onnx.ValueInfoProto], outputs: Mapping[str, tuple[str, int]]) -> onnx.ModelProto:
         """The model; `outputs` gives for each the value it is, which is float32 of (N, that many)."""
+        return self.shaped_model(inputs, {name: (value, [width]) for name, (value, width) in outputs.items()})
+
+    def shaped_model(
+        self, inputs: Sequence[onnx.ValueInfoProto], outputs: Mapping[str, tuple[str, Sequence[int | None]]]
+    ) -> onnx.ModelProto:
+        """The model; `outputs` gives for each the value it is: float32 of (N, *those sizes), None where not known."""
         import onnx
 
         self._nodes.extend(
             onnx.helper.make_node("Identity", [value], [name], name=name) for name, (value, _) in outputs.items()
         )
-        shapes = [tensor_info(name, width) for name, (_, width) in outputs.items()]
+        shapes = [
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [BATCH, *sizes])
+            for name, (_, sizes) in outputs.items()
+        ]
         graph = onnx.helper.make_graph(self._nodes, "model", list(inputs), shapes, self._constants)
         sets = [onnx.helper.make_opsetid("", OPSET)]
         if any(node.domain == ML_DOMAIN for node in self._nodes):
