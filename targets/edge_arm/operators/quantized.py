@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from targets.edge_arm.operators.matmul import product
 from targets.edge_arm.operators.slicing import looked_up, span
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from targets.edge_arm._emission import Emission, Value
     from targets.edge_arm._source import Node
 
@@ -146,11 +149,11 @@ def matmul_integer(
     left, right = g.cast(a, np.float32), g.cast(b, np.float32)
     left = left if a_zero is None else g.sub(left, _beside(g, a, a_zero, -2))
     right = right if b_zero is None else g.sub(right, _beside(g, b, b_zero, -1))
-    size, most = a.shape[-1], _EXACT // (255 * 255)
     total: Value | None = None
-    for start in range(0, size, most):
-        end = min(start + most, size)
-        rows, columns = span(g, left, a.rank - 1, start, end), span(g, right, max(b.rank - 2, 0), start, end)
+    depth = max(b.rank - 2, 0)
+    sums = np.full((a.shape[-1], 1), 255) if right.constant is None else _magnitudes(right.constant, depth)
+    for start, end in _exact_parts(sums.reshape(a.shape[-1], -1)):
+        rows, columns = span(g, left, a.rank - 1, start, end), span(g, right, depth, start, end)
         part = g.cast(product(g, rows, columns), np.int32)
         total = part if total is None else g.add(total, part)
     if total is None:
@@ -162,15 +165,49 @@ def matmul_integer(
 def conv_integer(
     g: Emission, node: Node, x: Value, w: Value, x_zero: Value | None = None, w_zero: Value | None = None
 ) -> Value:
-    """The convolution of two integer values less their zero points, as int32, if float32 can count its sums."""
-    if int(np.prod(w.shape[1:])) * 255 * 255 > _EXACT:
-        raise UnsupportedError(f"sums over {int(np.prod(w.shape[1:]))} products of integers are not exact in float32")
+    """The convolution of two integer values less their zero points, as int32: exactly, in parts that float32 counts."""
     left, right = g.cast(x, np.float32), g.cast(w, np.float32)
     left = left if x_zero is None else g.sub(left, g.reshape(g.cast(x_zero, np.float32), ()))
     if w_zero is not None:
         shape = () if w_zero.shape in {(), (1,)} else (w.shape[0], *(1,) * (w.rank - 1))
         right = g.sub(right, g.reshape(g.cast(w_zero, np.float32), shape))
-    return g.cast(conv(g, node, left, right), np.int32)
+    taps = tuple(range(2, w.rank))
+    if right.constant is None:
+        parts = _exact_parts(np.full((w.shape[1], 1), 255 * int(np.prod(w.shape[2:]))))
+    else:
+        parts = _exact_parts(_magnitudes(right.constant, 1).sum(axis=taps))
+    if len(parts) == 1:
+        return g.cast(conv(g, node, left, right), np.int32)
+    if node.integer("group", 1) > 1:
+        raise UnsupportedError(f"sums over {int(np.prod(w.shape[1:]))} products of integers are not exact in float32")
+    totals = [
+        g.cast(conv(g, node, span(g, left, 1, start, end), span(g, right, 1, start, end)), np.int32)
+        for start, end in parts
+    ]
+    return reduce(g.add, totals)
+
+
+def _magnitudes(weights: NDArray[np.generic], depth: int) -> NDArray[np.int64]:
+    """Whole numbers without their signs, the axis that sums go along first."""
+    found: NDArray[np.int64] = np.moveaxis(np.abs(weights.astype(np.int64)), depth, 0)
+    return found
+
+
+def _exact_parts(magnitudes: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """From where to where sums of products with numbers up to 255 stay exact in float32; a row for each place.
+
+    Raises:
+        UnsupportedError: not even at one place.
+    """
+    parts, start, total = [], 0, np.zeros(magnitudes.shape[1:], np.int64)
+    for place, row in enumerate(magnitudes * 255):
+        if (row > _EXACT).any():
+            raise UnsupportedError("sums over products of integers are not exact in float32")
+        if (total + row > _EXACT).any():
+            parts.append((start, place))
+            start, total = place, np.zeros_like(total)
+        total = total + row
+    return [*parts, (start, len(magnitudes))] if len(magnitudes) else []
 
 
 @operator("onnx.brevitas.Quant")
