@@ -10,6 +10,8 @@
 # make hw-test-edge-arm  edge-arm's bundles on an emulated Arm computer, and on the one that EDGE_ARM_HOST names
 # make bench-lowering  tree ensembles as tensor operators, beside onnxruntime's operator and hummingbird-ml
 # make bench-quantization  real models under every scheme of edge-arm, and MLPerf Tiny's nets beside their reference files
+# make oracle-coreml  Apple's own tests of its converter, against our evaluator, in an environment with torch and TensorFlow
+# make hw-test-coreml  on a Mac: Core ML beside the evaluator, by compute unit
 # make docs    the documents' blocks, executed
 # make toolchains       the environments of torch and tensorflow, once; tests need them
 # make toolchain-locks  renews the pins that those are made from
@@ -19,7 +21,7 @@ PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
 DEBIAN := mosquitto chromium docker-registry
 
-.PHONY: demo test check bench bench-import fuzz-import bench-coreml bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge hw-test-edge-arm docs environment development toolchains toolchain-locks
+.PHONY: demo test check oracle-coreml hw-test-coreml bench bench-import fuzz-import bench-coreml bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge hw-test-edge-arm docs environment development toolchains toolchain-locks
 
 demo: environment
 	$(PYTHON) examples/digits/demo.py $(ARGS)
@@ -57,6 +59,14 @@ bench-quantization: development
 	$(PYTHON) -m bench.quantization $(ARGS)
 	$(PYTHON) -m bench.quantization_accuracy
 	$(PYTHON) -m bench.mlperf_tiny $(ARGS)
+
+oracle-coreml:
+	$(UV) venv --quiet --allow-existing --python 3.11 .uv/oracle
+	UV_TORCH_BACKEND=cpu $(UV) pip install --quiet --python .uv/oracle -r tests/targets/coreml/oracle/requirements.txt
+	.uv/oracle/bin/python -m bench.coreml_oracle $(ARGS)
+
+hw-test-coreml: development
+	$(PYTHON) -m pytest -s hw_tests/coreml $(ARGS)
 
 coverage-edge: development
 	$(PYTHON) -m bench.coverage_edge $(ARGS)

@@ -10,15 +10,17 @@ inputs, expectations and tolerances.
         python -m pytest -p tests.targets.coreml.oracle.as_core_ml --pyargs coremltools.converters.mil.mil.ops.tests
 
 Of the tens of thousands of cases, ``ORACLE_CASES`` says how many of each test function are taken, evenly spread.
+``ORACLE_REPORT`` names a file for the outcomes, ``ORACLE_RECORD`` a folder for small packages and their values.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import coremltools
 import numpy as np
@@ -55,10 +57,10 @@ def _record(folder: Path) -> None:
 
     compare = testing_utils.compare_backend
 
-    def recording(mlmodel: Any, inputs: Any, expected: Any, *rest: Any, **options: Any) -> Any:
-        predicted = compare(mlmodel, inputs, expected, *rest, **options)
+    def recording(mlmodel: Any, input_key_values: Any, expected_outputs: Any, **options: Any) -> Any:
+        predicted = compare(mlmodel, input_key_values, expected_outputs, **options)
         if options.get("dtype", "fp32") == "fp32" and options.get("state") is None and predicted:
-            _keep(folder, mlmodel, inputs, expected)
+            _keep(folder, mlmodel, input_key_values, expected_outputs)
         return predicted
 
     testing_utils.compare_backend = recording
@@ -87,7 +89,7 @@ def _keep(folder: Path, mlmodel: Any, inputs: Any, expected: Any) -> None:
     if size + sum(each.nbytes for each in (*inputs.values(), *expected.values())) > _MOST_BYTES:
         return
     test = os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0].partition("[")[0].split("/")[-1]
-    name = test.replace(".py", "").replace("::", "-")
+    name = test.replace(".py", "").replace("::", "-").strip("-")
     place = folder / name / str(len(list(folder.glob(f"{name}/*"))))
     shutil.copytree(mlmodel.package_path, place / "model.mlpackage")
     names = {each.name for each in _program(mlmodel).inputs}
@@ -115,6 +117,36 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = chosen
 
 
+class Outcome(NamedTuple):
+    """What became of one of Apple's tests."""
+
+    test: str
+    verdict: str
+    reason: str
+    evaluated: bool
+    """Whether the evaluator was asked for a prediction."""
+
+
+_OUTCOMES: list[Outcome] = []
+_ASKED: set[str] = set()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note each test's outcome, for the report."""
+    if report.when != "call" and report.outcome == "passed":
+        return
+    verdict = "expected failure" if hasattr(report, "wasxfail") else report.outcome
+    crash = getattr(report.longrepr, "reprcrash", None)
+    reason = crash.message.strip().partition("\n")[0] if crash and verdict == "failed" else ""
+    _OUTCOMES.append(Outcome(report.nodeid.strip(":"), verdict, reason, report.nodeid in _ASKED))
+
+
+def pytest_sessionfinish() -> None:
+    """Write the report to the file that ``ORACLE_REPORT`` names."""
+    if "ORACLE_REPORT" in os.environ:
+        Path(os.environ["ORACLE_REPORT"]).write_text(json.dumps([each._asdict() for each in _OUTCOMES]))
+
+
 class _State(dict[str, Any]):
     """What `MLState` is on a Mac."""
 
@@ -130,6 +162,7 @@ def _make_state(model: Any) -> _State:
 
 
 def _predict(model: Any, data: Any, state: _State | None = None) -> Any:
+    _ASKED.add(os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0])
     if isinstance(data, list):
         return [_predict(model, each, state) for each in data]
     if not model.is_package:

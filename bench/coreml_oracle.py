@@ -1,0 +1,92 @@
+"""Apple's own tests of its converter, run against our evaluator: what agrees, and why the rest does not.
+
+Needs torch or TensorFlow, and coremltools, in the interpreter that runs it: see `make oracle-coreml`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TypedDict
+
+ROOM = Path(__file__).parents[1]
+RESULT = ROOM / "bench" / "results" / "coreml-oracle.json"
+SUITES = {
+    "MIL operators": "coremltools.converters.mil.mil.ops.tests",
+    "torch operators": "coremltools.converters.mil.frontend.torch.test.test_torch_ops",
+    "TensorFlow operators": "coremltools.converters.mil.frontend.tensorflow.test.test_ops",
+    "TensorFlow 2 operators": "coremltools.converters.mil.frontend.tensorflow2.test.test_v2_ops",
+}
+_REASONS = {
+    "EvaluationError": "refused by the evaluator",
+    "AssertionError": "other values than Apple's test expects",
+    "DID NOT RAISE": "an error of Core ML that Apple's test expects, and that does not come from a program",
+}
+
+
+class Outcome(TypedDict):
+    """As the plugin writes it."""
+
+    test: str
+    verdict: str
+    reason: str
+    evaluated: bool
+
+
+def main(suites: list[str], cases: int) -> int:
+    """Run the suites, and write the report over what it had of them."""
+    report = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    for suite in suites:
+        outcomes = _outcomes(SUITES[suite], cases)
+        verdicts = Counter(each["verdict"] for each in outcomes)
+        failed = [each for each in outcomes if each["verdict"] == "failed"]
+        report[suite] = {
+            "cases": len(outcomes),
+            "evaluated": sum(each["evaluated"] for each in outcomes),
+            "agree": sum(each["evaluated"] and each["verdict"] == "passed" for each in outcomes),
+            **dict(sorted(verdicts.items())),
+            "failures": [
+                {"test": each["test"], "why": _why(each["reason"]), "reason": each["reason"]} for each in failed
+            ],
+        }
+        print(f"{suite}: {report[suite]['agree']} of {report[suite]['evaluated']} evaluated cases agree")
+        for why, count in Counter(_why(each["reason"]) for each in failed).most_common():
+            print(f"  {count} {why}")
+    RESULT.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
+    return 0
+
+
+def _why(reason: str) -> str:
+    return next((why for word, why in _REASONS.items() if word in reason), "failed before anything was evaluated")
+
+
+def _outcomes(module: str, cases: int) -> list[Outcome]:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "outcomes.json"
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOM),
+            "PYMIL_TEST_TARGETS": "mlprogram",
+            "INCLUDE_MIL_FP32_UNIT_TESTS": "1",
+            "ORACLE_CASES": str(cases),
+            "ORACLE_REPORT": str(out),
+        }
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.targets.coreml.oracle.as_core_ml"]
+        options = ["-p", "no:cacheprovider", "-W", "ignore", "--tb=line", "--pyargs", module]
+        subprocess.run([*command, *options], cwd=folder, env=environment, check=False, stdout=subprocess.DEVNULL)
+        found: list[Outcome] = json.loads(out.read_text())
+        return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("suites", nargs="*", default=["MIL operators", "torch operators"])
+    parser.add_argument("--cases", type=int, default=2, help="how many of each test function; 0 for all")
+    arguments = parser.parse_args()
+    sys.exit(main(arguments.suites, arguments.cases))
