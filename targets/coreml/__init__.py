@@ -38,6 +38,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     dimensions: dict[str, int | str] = {}
     """By name, for dimensions that the model leaves free: a size, a range as ``"1..8"`` or choices as ``"1, 2, 4"``;
     the name ``*`` stands for all others."""
+    images: bool = False
+    """Whether inputs that the pipeline declares as pictures become image inputs, which take pixels from 0 to 255."""
+    classifier: bool = False
+    """Whether an output that the pipeline gives labels to becomes a classifier's: the label, and a score for each."""
 
 
 class _CoreML:

@@ -25,9 +25,10 @@ from targets._source.refusal import UnsupportedError
 from targets._target import Artifact, TargetError
 from targets.coreml._compression import check, compress, compressed
 from targets.coreml._dimensions import bound, freedoms
-from targets.coreml._lowering import lower
+from targets.coreml._lowering import SCORES, lower
 from targets.coreml._package import PACKAGE, RELEASES, read_specification, write_package
 from targets.coreml._passes import optimise
+from targets.coreml._pictures import labels, pictures
 from targets.coreml._precision import diverging, error, exact, samples, too_large, upstream
 from targets.coreml._registry import REGISTRY
 from targets.coreml.evaluator import load_program
@@ -133,6 +134,8 @@ def _prove(lowered: Lowered, program: Program, results: Mapping[str, NDArray[np.
         raise TargetError("coreml.load", "the package's inputs are not the model's")
     for feature in lowered.outputs:
         got = results[feature.name]
+        if feature.name == SCORES:
+            got = got.reshape(feature.sizes({})).astype(feature.dtype)  # a dictionary has numbers of its own
         fits = len(got.shape) == len(feature.shape) and all(
             isinstance(want, str) or have == want for have, want in zip(got.shape, feature.shape, strict=True)
         )
@@ -152,7 +155,8 @@ def lowered_model(model: onnx.ModelProto, options: Options) -> Lowered:
     """
     source = read_source(bound(model, options.dimensions, options.batch), REGISTRY.served())
     try:
-        return lower(source, options.minimum)
+        seen = pictures(model) if options.images else {}
+        return lower(source, options.minimum, seen, labels(model) if options.classifier else None)
     except UnsupportedError as error:
         raise TargetError("coreml.border", str(error), hint=error.hint) from error
 
@@ -241,7 +245,8 @@ def _files(out: Path) -> Iterable[FileSection]:
 
 def _tensors(features: Iterable[Feature]) -> Iterable[TensorSection]:
     for feature in features:
-        yield TensorSection(name=feature.source, dtype=cast("DType", np.dtype(feature.dtype).name), shape=feature.shape)
+        dtype, shape = feature.stands_for or (feature.dtype, feature.shape)
+        yield TensorSection(name=feature.source, dtype=cast("DType", np.dtype(dtype).name), shape=shape)
 
 
 def _operations(out: Path) -> tuple[str, ...]:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
     from targets._source.model import FreeType, Node, Source
     from targets._source.shape import Shape
+    from targets.coreml._pictures import Labels, Picture
+
+CLASS = "classLabel"
+SCORES = "classLabel_probs"
+"""The outputs of a classifier: the label of the largest score, and the scores by label."""
 
 
 class Feature(NamedTuple):
@@ -30,6 +35,9 @@ class Feature(NamedTuple):
     dtype: np.dtype[Any]
     shape: tuple[int | str, ...]
     """A name for a dimension that is free."""
+    picture: Picture | None = None
+    stands_for: tuple[np.dtype[Any], tuple[int | str, ...]] | None = None
+    """Of a picture: the source's element type and shape."""
 
     def sizes(self, free: Mapping[str, int]) -> Shape:
         """The shape, with a number for each free dimension."""
@@ -44,17 +52,21 @@ class Lowered(NamedTuple):
     outputs: tuple[Feature, ...]
     findings: list[Finding]
     notes: tuple[str, ...]
+    labels: Labels | None
+    """Of the output that is to be a classifier's, called as in the program."""
     origins: dict[str, str]
     """The node of the source model that each operation was made for, by the operation's name."""
 
 
-def lower(source: Source, minimum: str) -> Lowered:
+def lower(source: Source, minimum: str, pictures: Mapping[str, Picture], labels: Labels | None) -> Lowered:
     """The MIL program of a model, with every node that can't be expressed, all at once."""
     mil = part("converters.mil.mil")
     mil.Builder.name_count.clear()  # names that the builder makes up start afresh, so that bytes are the same twice
     g = Emission(minimum)
-    inputs = tuple(_features(g, source))
+    inputs = tuple(_features(g, source, pictures))
     symbols = {size: mil.get_new_symbol() for each in inputs for size in each.shape if isinstance(size, str)}
+    if labels is not None:
+        g.name(CLASS), g.name(SCORES)  # taken
     names = {name: g.name(name) for name in source.outputs}
     placeholders = {
         feature.name: mil.Builder.placeholder(
@@ -67,6 +79,8 @@ def lower(source: Source, minimum: str) -> Lowered:
     with mil.Function(placeholders, opset_version=getattr(coremltools().target, f"iOS{minimum[3:]}")) as function:
         kinds = source.types | source.free
         given = {each.source: _input(g, function.inputs[each.name], kinds[each.source]) for each in inputs}
+        for name, picture in pictures.items():
+            given[name] = _pixels(g, source, name, given[name].var, channels_last=picture.channels_last)
         values, findings = walk(g, source, given)
         outputs: list[Feature] = []
         if not findings:
@@ -77,8 +91,23 @@ def lower(source: Source, minimum: str) -> Lowered:
                 variables.append(var)
             function.set_outputs(variables)
     program.add_function("main", function)
-    notes = tuple(_notes(source, inputs, tuple(outputs)))
-    return Lowered(program, inputs, tuple(outputs), findings, notes, g.origins)
+    plain = tuple(feature for feature in inputs if feature.source not in pictures)
+    notes = tuple(_notes(source, plain, tuple(outputs)))
+    if labels is not None and not findings:
+        place = next(at for at, feature in enumerate(outputs) if feature.source == labels.output)
+        _check_labels(outputs[place], labels)
+        labels = labels._replace(output=outputs[place].name)
+        outputs[place] = outputs[place]._replace(name=SCORES)
+    return Lowered(program, inputs, tuple(outputs), findings, notes, labels, g.origins)
+
+
+def _check_labels(feature: Feature, labels: Labels) -> None:
+    if feature.shape != (1, len(labels.names)) and feature.shape != (len(labels.names),):
+        raise UnsupportedError(
+            f"output '{feature.source}' of the shape {list(feature.shape)} can't be a classifier's: "
+            f"expected one sample with a score for each of {len(labels.names)} labels",
+            "leave targets.coreml.classifier out",
+        )
 
 
 def walk(g: Emission, source: Source, given: dict[str, Value]) -> tuple[dict[str, Value], list[Finding]]:
@@ -136,7 +165,19 @@ def _check(name: str, value: Value, expected: Type | None) -> None:
         )
 
 
-def _features(g: Emission, source: Source) -> Iterable[Feature]:
+def _pixels(g: Emission, source: Source, name: str, var: Any, *, channels_last: bool) -> Value:  # noqa: ANN401 - a MIL variable
+    """The source's value of a picture, whose pixels are float32 with channels first in the program."""
+    value = Value(np.dtype(np.float32), var)
+    if channels_last:
+        value = g.transpose(value, (0, 2, 3, 1))
+    dtype = source.types[name].dtype
+    readers = [node for node in source.nodes if name in node.inputs]
+    if dtype.kind != "f" and all(node.operator == "Cast" for node in readers):
+        return Value(dtype, value.var)  # the cast finds its float32 made already
+    return Value(dtype, g.cast(value, dtype if dtype.kind != "f" else np.float32).var)
+
+
+def _features(g: Emission, source: Source, pictures: Mapping[str, Picture]) -> Iterable[Feature]:
     """The inputs as Core ML takes them: float32, float16 or int32, of one axis at least; none without elements."""
     for name in source.inputs:
         kind = source.types.get(name)
@@ -145,7 +186,11 @@ def _features(g: Emission, source: Source) -> Iterable[Feature]:
             continue
         if len(shape) > RANK_LIMIT:
             raise UnsupportedError(f"input '{name}' has rank {len(shape)}: Core ML takes at most {RANK_LIMIT}")
-        yield Feature(name, g.name(name), _border(g, dtype), shape or (1,))
+        if name in pictures:
+            plane = (shape[0], shape[3], shape[1], shape[2]) if pictures[name].channels_last else shape
+            yield Feature(name, g.name(name), np.dtype(np.float32), plane, pictures[name], (dtype, shape))
+        else:
+            yield Feature(name, g.name(name), _border(g, dtype), shape or (1,))
 
 
 def _named(sizes: Iterable[Any], symbols: Mapping[str, Any]) -> tuple[int | str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from targets.coreml._coremltools import coremltools, part
 from targets.coreml._dimensions import describe
+from targets.coreml._pictures import describe_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,8 +33,15 @@ def write_package(lowered: Lowered, minimum: str, free: Mapping[str, Freedom], f
     weights = inside / "weights"
     weights.mkdir(parents=True)
     load = part("converters.mil.backend.mil.load").load
-    model = load(lowered.program, str(weights), specification_version=RELEASES[minimum])
+    classifier = None
+    if lowered.labels is not None:
+        classifier = coremltools().ClassifierConfig(
+            list(lowered.labels.names), predicted_probabilities_output=lowered.labels.output
+        )
+    release = RELEASES[minimum]
+    model = load(lowered.program, str(weights), specification_version=release, classifier_config=classifier)
     describe(model, lowered.inputs, free)
+    describe_pictures(model, lowered.inputs)
     renamed = _renamed([*lowered.inputs, *lowered.outputs])
     if renamed:
         model.description.metadata.userDefined[NAMES] = json.dumps(renamed, sort_keys=True)

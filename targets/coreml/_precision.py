@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from targets.coreml._lowering import Feature
+    from targets.coreml._pictures import Picture
     from targets.coreml.evaluator import Program
 
     Tensors = Mapping[str, NDArray[np.generic]]
@@ -54,7 +55,9 @@ def samples(
         call: dict[str, NDArray[np.generic]] = {}
         for feature in inputs:
             shape = shapes[feature.name]
-            if feature.dtype.kind == "f":
+            if feature.picture is not None:
+                call[feature.name] = random.integers(0, 256, shape).astype(feature.dtype)
+            elif feature.dtype.kind == "f":
                 noise = random.standard_normal(shape) if seed % 2 else random.random(shape)
                 call[feature.name] = noise.astype(feature.dtype)
             else:
@@ -66,6 +69,7 @@ def samples(
 def _of_data(
     inputs: Sequence[Feature], shapes: Mapping[str, tuple[int, ...]], data: Tensors
 ) -> list[dict[str, NDArray[np.generic]]]:
+    data = {feature.source: channels_first(data[feature.source], feature.picture) for feature in inputs}
     rows = {name: shape[0] for name, shape in shapes.items()}
     count = min(len(data[feature.source]) // rows[feature.name] for feature in inputs)
     return [
@@ -77,6 +81,11 @@ def _of_data(
         }
         for place in range(min(count, _SAMPLES))
     ]
+
+
+def channels_first(array: NDArray[np.generic], picture: Picture | None) -> NDArray[np.generic]:
+    """Pictures as the program takes them, other arrays as they are."""
+    return array.transpose(0, 3, 1, 2) if picture is not None and picture.channels_last else array
 
 
 def exact(program: Program, calls: list[dict[str, NDArray[np.generic]]]) -> Exact:

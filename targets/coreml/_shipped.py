@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from targets.coreml._lowering import SCORES
 from targets.coreml._package import NAMES, read_specification
 from targets.coreml.evaluator.runner import EvaluatorRunner
 
@@ -37,17 +38,36 @@ class ShippedPackage:
         )
         self._runner = EvaluatorRunner(package, own)
         self._batches = _batches(package)
+        self._planes = {
+            entry.name: (entry.type.imageType.height, entry.type.imageType.width)
+            for entry in read_specification(package).description.input
+            if entry.type.WhichOneof("Type") == "imageType"
+        }
+        self._scores = next((entry.shape for entry in own.outputs if entry.name == SCORES), ())
+        """Numbers all: a classifier takes one sample."""
 
     def _renamed(self, entry: TensorSection) -> TensorSection:
         return msgspec.structs.replace(entry, name=self._names.get(entry.name, entry.name))
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
         """Outputs by name, for one call of the model."""
-        given = {self._names.get(name, name): array for name, array in inputs.items()}
+        given = {self._names.get(name, name): self._pixels(name, array) for name, array in inputs.items()}
         rows = {len(array) for array in given.values() if array.ndim}
         in_parts = self._batches and len(rows) == 1
         results = self._in_parts(given, rows.pop()) if in_parts else self._runner.run(given)
-        return {self._sources.get(name, name): array for name, array in results.items()}
+        return {self._sources.get(name, name): self._shaped(name, array) for name, array in results.items()}
+
+    def _pixels(self, name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Of an image input, what the program takes: its pixels as float32, channels first."""
+        plane = self._planes.get(self._names.get(name, name))
+        if plane is None:
+            return array
+        moved = array if array.shape[2:] == plane else array.transpose(0, 3, 1, 2)
+        return moved.astype("float32")
+
+    def _shaped(self, name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """A classifier's scores, which come as a vector, in the signature's shape."""
+        return array.reshape([int(size) for size in self._scores]) if name == SCORES and self._scores else array
 
     def _in_parts(self, given: Arrays, rows: int) -> dict[str, NDArray[np.generic]]:
         """One call, or as many as the largest batch that the package takes asks for, the last one filled up."""
