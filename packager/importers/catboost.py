@@ -82,7 +82,7 @@ def read_model(path: Path, options: Options) -> Imported:
 def _read_object(path: Path, options: Options) -> Imported:
     import catboost
 
-    model, notes = read_object(path, options, frozenset())
+    model, notes = read_object(path, options, frozenset({"catboost", "numpy"}))
     if not isinstance(model, catboost.CatBoost):
         raise ConversionError("import.catboost", f"expected an estimator of CatBoost, got a {type(model).__name__}")
     stored = stored_of(model, path.name)

@@ -36,7 +36,7 @@ TOLERANCE = 1e-5
 SIZE_LIMIT = 1 << 30
 """Of the file, in bytes: some ten million nodes."""
 
-_NAMESPACES = frozenset({"lightgbm", "numpy", "scipy", "sklearn"})
+_NAMESPACES = frozenset({"collections", "lightgbm", "numpy", "scipy", "sklearn"})
 _START = b"tree\nversion=v"
 _LINKS: dict[str, Link] = {
     "binary": "logistic",

@@ -26,7 +26,7 @@ DISTRIBUTIONS = ("scikit-learn", "skl2onnx", "skops")
 EXTRA = "sklearn"
 TOLERANCE = 1e-3
 
-_NAMESPACES = frozenset({"catboost", "lightgbm", "numpy", "scipy", "sklearn", "xgboost"})
+_NAMESPACES = frozenset({"catboost", "collections", "lightgbm", "numpy", "scipy", "sklearn", "xgboost"})
 """Whose classes a skops file may name: their constructors run no code of the file."""
 _OTHERS = frozenset({"", "catboost", "keras", "lightgbm", "tensorflow", "torch", "xgboost"})
 """Libraries whose objects other importers read."""

@@ -8,6 +8,7 @@ import joblib
 import lightgbm
 import numpy as np
 import pytest
+import skops.io
 import xgboost
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
@@ -174,6 +175,9 @@ def test_a_boosters_estimator_is_read_by_its_own_importer(
     importer = importlib.import_module(f"packager.importers.{framework}")
     with pytest.raises(ConversionError, match="runs code when it is read"):
         importer.read_model(path, Options())
+    skops.io.dump(estimator, tmp_path / "model.skops")
+    assert detect_framework(tmp_path / "model.skops")[0] == framework
+    assert importer.read_model(tmp_path / "model.skops", Options()).task.labels == labels
     imported = importer.read_model(path, Options(trusted=True))
     assert imported.task.labels == labels
     assert "trusted pickle" in imported.notes[0]
