@@ -113,15 +113,18 @@ class _Silent:
 
 
 def plan(project: Project, names: Sequence[str] = ()) -> tuple[TargetPlan, ...]:
-    """What `build` would do; the source's version is asked for, nothing else is done.
+    """What `build` would do; nothing of it is done, but a model that is not imported yet is read and checked.
 
     Raises:
-        PackError: the source can't be found, or a name is not one of the project's targets.
+        PackError: the source can't be found or read, what ``pack.toml`` says of the model does not fit it, or a name is
+            not one of the project's targets.
     """
     chosen = _chosen(project, names)
     with _opened(project) as steps:
         fetched = steps.fetch()
-        found = steps.find_import(steps.import_step(fetched))
+        step = steps.import_step(fetched)
+        found = steps.find_import(step)
+        known = found[0] if found else steps.check_import(step)
         shared = (
             PlannedStep(step="fetch", cached=fetched.cached),
             PlannedStep(step="import", cached=found is not None),
@@ -129,6 +132,8 @@ def plan(project: Project, names: Sequence[str] = ()) -> tuple[TargetPlan, ...]:
         version = steps.version(fetched)
         plans = []
         for settings in chosen:
+            if known is not None:
+                require_scores(settings.gates.accuracy_drop, known.task, steps.data)
             made = steps.find_conversion(steps.conversion_step(settings, *found)) if found else None
             planned = (*shared, PlannedStep(step="convert", cached=made is not None))
             plans.append(

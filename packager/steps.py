@@ -148,6 +148,20 @@ class Steps:
         with self._workers.job("importation", step.order, importation.Importation, step.interpreter) as (result, files):
             return result, self._cache.keep(step.key, result, files)
 
+    def check_import(self, step: ImportStep) -> importation.Importation | None:
+        """What is known of the model once it is read, and what ``pack.toml`` says of it fits; it is not run nor kept.
+
+        None: it is of a framework in an environment of its own, which takes as long to start as the import does.
+
+        Raises:
+            PackError: it does not.
+        """
+        if step.interpreter is not None:
+            return None
+        order = msgspec.structs.replace(step.order, compared=False)
+        with self._workers.job("importation", order, importation.Importation) as (result, _):
+            return result
+
     def conversion_step(
         self, settings: TargetSettings, imported: importation.Importation, folder: Path
     ) -> ConversionStep:

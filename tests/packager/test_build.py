@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -250,6 +251,33 @@ def test_a_changed_option_data_file_or_toolchain_misses_the_cache(
     installed = fingerprints.installed_version
     monkeypatch.setattr(fingerprints, "installed_version", lambda name: f"{installed(name)}.post1")
     assert not plan(load_project(folder))[0].cached
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[model.task]\nkind = 'classification'\noutput = 'z'\n", "'model.task.output': expected one of y, got 'z'"),
+        ("[model.inputs.z]\nrange = [0, 1]\n", "'model.inputs.z': the model has no such input"),
+        ("[gates]\naccuracy_drop = '1%'\n", "does not say whether it is a classifier"),
+    ],
+)
+def test_a_plan_refuses_what_a_build_refuses(
+    project: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, message: str
+) -> None:
+    monkeypatch.setenv("PACK_CACHE", str(tmp_path / "empty"))
+    folder = project("[targets.null]\n")
+    document = (folder / "pack.toml").read_text()
+    (folder / "pack.toml").write_text(document.replace('[model.task]\nkind = "classification"\n', text))
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        plan(load_project(folder))
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        raise_first(build_in(folder))
+
+
+def raise_first(outcomes: tuple[Outcome, ...]) -> None:
+    outcome = only(outcomes)
+    assert isinstance(outcome, Failed)
+    raise outcome.error
 
 
 REBUILD = """
