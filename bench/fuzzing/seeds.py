@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from bench.fuzzing import networks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -167,6 +169,8 @@ def _catboost(folder: Path) -> None:
 
 
 _ONNX = ("onnx", "onnxruntime", "packager.hub.pipeline")
+_TENSORFLOW = (*_ONNX, "tensorflow", "keras", "tf2onnx")
+_TORCH = (*_ONNX, "torch", "torch.export", "torch.onnx")
 _SKLEARN = (*_ONNX, "sklearn.ensemble", "sklearn.pipeline", "sklearn.linear_model", "skl2onnx", "skops.io", "joblib")
 
 KINDS: dict[str, Kind] = {
@@ -178,6 +182,12 @@ KINDS: dict[str, Kind] = {
     "xgboost-ubj": Kind("xgboost", "binary", _xgboost("ubj"), (*_ONNX, "xgboost")),
     "lightgbm": Kind("lightgbm", "text", _lightgbm, (*_ONNX, "lightgbm")),
     "catboost": Kind("catboost", "binary", _catboost, (*_ONNX, "catboost")),
+    "keras": Kind("keras", "zip", networks.keras_models("keras"), _TENSORFLOW),
+    "keras-h5": Kind("keras", "binary", networks.keras_models("h5"), _TENSORFLOW),
+    "savedmodel": Kind("savedmodel", "message", networks.saved_models, _TENSORFLOW, "saved_model.pb"),
+    "frozen-graph": Kind("savedmodel", "message", networks.frozen_graphs, _TENSORFLOW),
+    "torch-program": Kind("torch", "zip", networks.programs, _TORCH),
+    "torch-script": Kind("torch", "zip", networks.scripts, _TORCH),
 }
 
 

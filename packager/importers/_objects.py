@@ -51,7 +51,7 @@ def library_of(path: Path) -> str:
             if _SCHEMA not in archive.NameToInfo or archive.NameToInfo[_SCHEMA].file_size > _SCHEMA_LIMIT:
                 return ""
             root = msgspec.json.decode(archive.read(_SCHEMA), type=_Root)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, msgspec.MsgspecError):
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, msgspec.MsgspecError):
         return ""
     return root.module.partition(".")[0]
 
