@@ -38,6 +38,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     dimensions: dict[str, int | str] = {}
     """By name, for dimensions that the model leaves free: a size, a range as ``"1..8"`` or choices as ``"1, 2, 4"``;
     the name ``*`` stands for all others."""
+    states: dict[str, str] = {}
+    """Inputs that the model remembers from call to call, each with the output that it is next; from iOS 18 on."""
     images: bool = False
     """Whether inputs that the pipeline declares as pictures become image inputs, which take pixels from 0 to 255."""
     classifier: bool = False

@@ -23,9 +23,10 @@ from manifests.manifest import (
 from targets._source.model import read_source
 from targets._source.refusal import UnsupportedError
 from targets._target import Artifact, TargetError
+from targets.coreml._border import SCORES, Wishes
 from targets.coreml._compression import check, compress, compressed
 from targets.coreml._dimensions import bound, freedoms
-from targets.coreml._lowering import SCORES, lower
+from targets.coreml._lowering import lower
 from targets.coreml._package import PACKAGE, RELEASES, read_specification, write_package
 from targets.coreml._passes import optimise
 from targets.coreml._pictures import labels, pictures
@@ -39,9 +40,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from manifests.section import DType
+    from targets._source.model import Source
     from targets._target import Arrays, Finding
     from targets.coreml import Options, Precision
-    from targets.coreml._lowering import Feature, Lowered
+    from targets.coreml._border import Feature
+    from targets.coreml._lowering import Lowered
     from targets.coreml.evaluator import Program
 
 _ENTRY = f"{PACKAGE}/Manifest.json"
@@ -68,7 +71,7 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
     if lowered.findings:
         raise _refusal(lowered.findings)
     defaults = {name: each.default for name, each in freedoms(lowered.inputs, options.dimensions).items()}
-    calls = samples(lowered.inputs, defaults, calibration)
+    calls = samples([feature for feature in lowered.inputs if not feature.is_state], defaults, calibration)
     exceptions: frozenset[str] = frozenset()
     if options.precision == "float32":
         program = load_program(write_model(lowered, options, out))
@@ -130,9 +133,11 @@ def options_with(options: Options, precision: Precision) -> Options:
 
 def _prove(lowered: Lowered, program: Program, results: Mapping[str, NDArray[np.generic]]) -> None:
     """Hold what the package gives, loaded back, to what it is said to give: a converter's word proves nothing."""
-    if [each.name for each in program.inputs] != [each.name for each in lowered.inputs]:
+    if [each.name for each in program.inputs] != [each.name for each in lowered.inputs if not each.is_state]:
         raise TargetError("coreml.load", "the package's inputs are not the model's")
     for feature in lowered.outputs:
+        if feature.is_state:
+            continue
         got = results[feature.name]
         if feature.name == SCORES:
             got = got.reshape(feature.sizes({})).astype(feature.dtype)  # a dictionary has numbers of its own
@@ -156,9 +161,26 @@ def lowered_model(model: onnx.ModelProto, options: Options) -> Lowered:
     source = read_source(bound(model, options.dimensions, options.batch), REGISTRY.served())
     try:
         seen = pictures(model) if options.images else {}
-        return lower(source, options.minimum, seen, labels(model) if options.classifier else None)
+        named = labels(model) if options.classifier else None
+        return lower(source, options.minimum, Wishes(seen, named, checked_states(source, options)))
     except UnsupportedError as error:
         raise TargetError("coreml.border", str(error), hint=error.hint) from error
+
+
+def checked_states(source: Source, options: Options) -> dict[str, str]:
+    """The inputs that become states, each with its output.
+
+    Raises:
+        TargetError: the release has no states, or the model no such input or output.
+    """
+    if options.states and options.minimum != "ios18":
+        raise TargetError(
+            "coreml.states", f"{options.minimum} has no states", hint='set targets.coreml.minimum = "ios18"'
+        )
+    for name, output in options.states.items():
+        if name not in source.inputs or output not in source.outputs:
+            raise TargetError("coreml.states", f"the model has no input '{name}' with an output '{output}'")
+    return options.states
 
 
 def write_model(

@@ -13,7 +13,7 @@ from targets._target import TargetError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from targets.coreml._lowering import Feature
+    from targets.coreml._border import Feature
 
 EVERY = "*"
 """The name that stands for all dimensions without an entry of their own."""

@@ -167,6 +167,10 @@ class Emission:
         self.origins[name] = self._node
         return name
 
+    def reserve(self, *names: str) -> None:
+        """Let nothing have these names."""
+        self._taken.update(dict.fromkeys(names, 0))
+
     def name(self, wanted: str) -> str:
         """A name in the program that nothing else has."""
         plain = identifier(wanted)

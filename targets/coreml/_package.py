@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from targets.coreml._border import Feature
     from targets.coreml._dimensions import Freedom
-    from targets.coreml._lowering import Feature, Lowered
+    from targets.coreml._lowering import Lowered
 
 PACKAGE = "model.mlpackage"
 NAMES = "packtrain.names"
 """The entry of the model's metadata that says how inputs and outputs are called in the source model."""
+STATES = "packtrain.states"
+"""The entry that says which output of the source model each state is."""
 _INSIDE = "com.apple.CoreML"
 _AUTHOR = "com.apple.CoreML"
 RELEASES = {"ios15": 6, "ios16": 7, "ios17": 8, "ios18": 9}
@@ -42,7 +45,10 @@ def write_package(lowered: Lowered, minimum: str, free: Mapping[str, Freedom], f
     model = load(lowered.program, str(weights), specification_version=release, classifier_config=classifier)
     describe(model, lowered.inputs, free)
     describe_pictures(model, lowered.inputs)
-    renamed = _renamed([*lowered.inputs, *lowered.outputs])
+    states = {each.name: each.source for each in lowered.outputs if each.is_state}
+    if states:
+        model.description.metadata.userDefined[STATES] = json.dumps(states, sort_keys=True)
+    renamed = _renamed([*lowered.inputs, *(each for each in lowered.outputs if not each.is_state)])
     if renamed:
         model.description.metadata.userDefined[NAMES] = json.dumps(renamed, sort_keys=True)
     (inside / "model.mlmodel").write_bytes(model.SerializeToString(deterministic=True))

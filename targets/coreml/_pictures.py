@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import onnx
 
     from manifests.pipeline import Declaration, InputPipeline
-    from targets.coreml._lowering import Feature
+    from targets.coreml._border import Feature
 
 _COLOURS = {"gray": 10, "rgb": 20, "bgr": 30}
 """Core ML's numbers of colour spaces."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from targets.coreml._lowering import Feature
+    from targets.coreml._border import Feature
     from targets.coreml._pictures import Picture
     from targets.coreml.evaluator import Program
 

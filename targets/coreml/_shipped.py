@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from targets.coreml._lowering import SCORES
-from targets.coreml._package import NAMES, read_specification
-from targets.coreml.evaluator.runner import EvaluatorRunner
+from targets.coreml._border import CLASS, SCORES
+from targets.coreml._package import NAMES, STATES, read_specification
+from targets.coreml.evaluator import load_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,8 @@ class ShippedPackage:
             inputs=tuple(self._renamed(entry) for entry in signature.inputs),
             outputs=tuple(self._renamed(entry) for entry in signature.outputs),
         )
-        self._runner = EvaluatorRunner(package, own)
+        self._program = load_program(package)
+        self._outputs: dict[str, str] = json.loads(stored[STATES]) if STATES in stored else {}
         self._batches = _batches(package)
         self._planes = {
             entry.name: (entry.type.imageType.height, entry.type.imageType.width)
@@ -54,8 +55,16 @@ class ShippedPackage:
         given = {self._names.get(name, name): self._pixels(name, array) for name, array in inputs.items()}
         rows = {len(array) for array in given.values() if array.ndim}
         in_parts = self._batches and len(rows) == 1
-        results = self._in_parts(given, rows.pop()) if in_parts else self._runner.run(given)
+        results = self._in_parts(given, rows.pop()) if in_parts else self._called(given)
         return {self._sources.get(name, name): self._shaped(name, array) for name, array in results.items()}
+
+    def _called(self, given: Arrays) -> dict[str, NDArray[np.generic]]:
+        """One call, which starts from the states that it is given, and gives out what they are next."""
+        state = {name: given[name].astype("float16") for name in self._outputs}
+        results = self._program.predict({name: given[name] for name in given if name not in state}, state=state)
+        return {name: array for name, array in results.items() if name != CLASS} | {
+            self._outputs[name]: array for name, array in state.items()
+        }
 
     def _pixels(self, name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
         """Of an image input, what the program takes: its pixels as float32, channels first."""
@@ -80,15 +89,14 @@ class ShippedPackage:
             fitting = [size for size in self._batches if size <= left]
             size = max(fitting) if fitting else min(self._batches)
             places = np.minimum(np.arange(start, start + size), rows - 1)
-            for name, array in self._runner.run({name: array[places] for name, array in given.items()}).items():
+            for name, array in self._called({name: array[places] for name, array in given.items()}).items():
                 whole = array.ndim and len(array) == size
                 parts.setdefault(name, []).append(array[:left] if whole else array)
             start += size
         return {name: np.concatenate(arrays) if len(arrays) > 1 else arrays[0] for name, arrays in parts.items()}
 
     def close(self) -> None:
-        """Give back what the evaluator holds."""
-        self._runner.close()
+        """Nothing is held open."""
 
 
 _UNBOUND = 256
