@@ -33,15 +33,32 @@ class _Signature:
         self._outputs = outputs
         self._keeps_state = keeps_state
         details = {entry["index"]: entry for entry in interpreter.get_input_details()}
+        self._shapes = {name: tuple(int(size) for size in details[index]["shape"]) for name, index in inputs.items()}
         self._declared = [_declared(name, details[index]) for name, index in inputs.items()]
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         checked = checked_inputs(self._declared, inputs)
+        self._resize(checked)
         for name, index in self._inputs.items():
             self._interpreter.set_tensor(index, checked[name])
         self._interpreter.invoke()
         # get_tensor copies: nothing that the caller keeps is a view of the arena.
         return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
+
+    def _resize(self, inputs: Mapping[str, NDArray[np.generic]]) -> None:
+        """Allocate anew where a free dimension has got another size than in the call before."""
+        shapes = {name: array.shape for name, array in inputs.items()}
+        if shapes == self._shapes:
+            return
+        changed = {name: shape for name, shape in shapes.items() if shape != self._shapes.get(name)}
+        self._shapes = {}
+        try:
+            for name, shape in changed.items():
+                self._interpreter.resize_tensor_input(self._inputs[name], shape, strict=True)
+            self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"LiteRT can't take inputs of these sizes: {error}") from error
+        self._shapes = shapes
 
     def reset(self) -> None:
         """Set the file's variables to what a sequence starts from; nothing where it has none."""

@@ -37,8 +37,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     auto_drop: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
     """Under ``auto``: the largest share of calibration samples whose class may change, where an output holds the
     probabilities of classes."""
-    batch: int = 1
-    """The value of each dimension that the model leaves free."""
+    batch: int | Literal["free"] = 1
+    """The value of each dimension that the model leaves free; ``free``: the first axis of its inputs stays so."""
     device: Literal["any", "arm64", "armv7", "mcu"] = "any"
     """``mcu``: a microcontroller with TensorFlow Lite Micro, whose operators alone are taken; the bundle holds a C
     array and its header too."""
@@ -74,14 +74,20 @@ class _EdgeArm:
     Options = Options
 
     def needs(self, options: msgspec.Struct) -> Needs:
-        """Tensor operators with shapes that are numbers."""
-        del options
-        formats = ("tflite",)
-        return Needs(opset=(7, 28), ir_version=14, static_shapes=True, ml_operators=False, fused=False, formats=formats)
+        """Tensor operators with shapes that are numbers, but for a free batch."""
+        return Needs(
+            opset=(7, 28),
+            ir_version=14,
+            static_shapes=cast("Options", options).batch != "free",
+            ml_operators=False,
+            fused=False,
+            formats=("tflite",),
+        )
 
     def free_dimensions(self, options: msgspec.Struct) -> dict[str, int]:
         """Every free dimension is taken to be the batch."""
-        return {"*": cast("Options", options).batch}
+        batch = cast("Options", options).batch
+        return {} if batch == "free" else {"*": batch}
 
     def unsupported(self, model: onnx.ModelProto, options: msgspec.Struct) -> list[Finding]:
         """Every node that TFLite's builtin operators can't express, found by emitting the graph."""

@@ -16,6 +16,7 @@ from manifests.manifest import (
     RuntimeSection,
 )
 from targets._target import Artifact, TargetError, native_file
+from targets.edge_arm._batch import SIZES, bound_batch, check_scheme, open_batch, with_free_batch
 from targets.edge_arm._card import card, picture
 from targets.edge_arm._choice import choose
 from targets.edge_arm._device import device_findings, for_device, write_device_files
@@ -43,7 +44,7 @@ _CARD, _PICTURE = "card.md", "layers.svg"
 
 def findings(model: onnx.ModelProto, options: Options) -> list[Finding]:
     """Every node that can't be expressed, or that the device's runtime has no kernel for."""
-    lowered = lower(_fixed(model))
+    lowered = lower(_fixed(bound_batch(model, SIZES[0]) if options.batch == "free" else model))
     return lowered.findings or device_findings(lowered.graph, options)
 
 
@@ -53,22 +54,38 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
     native = native_file(loaded)
     if native is not None:
         return ship(native[1], options, out)
-    source = _fixed(loaded)
-    lowered = lower(source, interface_of(source, options, lower))
-    found = lowered.findings or device_findings(lowered.graph, options)
-    if found:
-        raise _refusal(found)
+    lowered = _free_lowered(loaded, options) if options.batch == "free" else _lowered(loaded, options)
     given = moved_arrays(calibration, lowered)
     choice = choose(lowered.graph, options, given)
     path = out / _ENTRY
     path.write_bytes(choice.made.data)
     signature = with_layouts(stored_signature(choice.made.data, lowered.graph, choice.scheme), lowered)
-    _proven(path, signature)
+    if options.batch == "free":
+        signature = with_free_batch(signature, lowered.graph)
+    for batch in (1, 3) if options.batch == "free" else (1,):
+        _proven(path, signature, batch)
     if choice.layers or choice.found:
         (out / _CARD).write_text(card(choice, _PICTURE))
         (out / _PICTURE).write_text(picture(choice.layers))
     further = write_device_files(choice.made.data, options, out)
     return for_device(_described(out, lowered, signature, choice, further), options, out)
+
+
+def _lowered(model: onnx.ModelProto, options: Options) -> Lowered:
+    source = _fixed(model)
+    lowered = lower(source, interface_of(source, options, lower))
+    found = lowered.findings or device_findings(lowered.graph, options)
+    if found:
+        raise _refusal(found)
+    return lowered
+
+
+def _free_lowered(model: onnx.ModelProto, options: Options) -> Lowered:
+    """The graph for any batch."""
+    check_scheme(options.quantize, options.state)
+    lowered, other = (_lowered(bound_batch(model, size), options) for size in SIZES)
+    open_batch(lowered.graph, other.graph)
+    return lowered
 
 
 def _fixed(model: onnx.ModelProto) -> Source:
@@ -92,11 +109,11 @@ def _refusal(found: list[Finding]) -> TargetError:
     )
 
 
-def _proven(path: Path, signature: SignatureSection) -> None:
+def _proven(path: Path, signature: SignatureSection, batch: int = 1) -> None:
     """Load the file back and run it: a converter's word proves nothing."""
     try:
         runtime = open_model(path, threads=1)
-        results = runtime.run({entry.name: np.zeros(_sizes(entry), entry.dtype) for entry in signature.inputs})
+        results = runtime.run({entry.name: np.zeros(_sizes(entry, batch), entry.dtype) for entry in signature.inputs})
     except (RuntimeError, ValueError) as error:
         raise TargetError(
             "edge-arm.load",
@@ -106,7 +123,7 @@ def _proven(path: Path, signature: SignatureSection) -> None:
     runtime.close()
     for entry in signature.outputs:
         got = results[entry.name]
-        if got.shape != _sizes(entry) or got.dtype != entry.dtype:
+        if got.shape != _sizes(entry, batch) or got.dtype != entry.dtype:
             raise TargetError(
                 "edge-arm.load",
                 f"output '{entry.name}' of what was made does not match: expected {entry.dtype}{list(entry.shape)}, "
@@ -114,9 +131,12 @@ def _proven(path: Path, signature: SignatureSection) -> None:
             )
 
 
-def _sizes(entry: TensorSection) -> tuple[int, ...]:
-    """The shape, all of whose dimensions are fixed here."""
-    return tuple(int(size) for size in entry.shape)
+def _sizes(entry: TensorSection, batch: int) -> tuple[int, ...]:
+    """The shape for a batch."""
+    return tuple(
+        size if isinstance(size, int) else int(size.partition("*")[0] if "*" in size else 1) * batch
+        for size in entry.shape
+    )
 
 
 def _described(

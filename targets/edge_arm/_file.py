@@ -12,6 +12,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from targets.edge_arm._graph import Graph, Operation, Tensor
 
 SIGNATURE = "serving_default"
@@ -154,8 +156,13 @@ def _tensor(tensor: Tensor, buffers: _Buffers) -> Any:  # noqa: ANN401 - the gen
         type=_type(tensor),
         buffer=buffer,
         name=tensor.name.encode(),
+        shapeSignature=_open_shape(tensor) if tensor.free else None,
         hasRank=True,
     )
+
+
+def _open_shape(tensor: Tensor) -> NDArray[np.int32]:
+    return np.array([-1 if axis in tensor.free else size for axis, size in enumerate(tensor.shape)], np.int32)
 
 
 def _type(tensor: Tensor) -> int:

@@ -35,6 +35,8 @@ class Tensor:
     """Operations that read it so far."""
     uses: int = 0
     """Nodes and outputs of the source that will read it, under whatever name."""
+    free: tuple[int, ...] = ()
+    """Axes whose size an application chooses."""
 
 
 @dataclass(eq=False, slots=True)
