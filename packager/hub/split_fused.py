@@ -71,6 +71,7 @@ _LOWERINGS: dict[str, Lowering] = {
     "FusedMatMul": products.matmul,
     "Gelu": activations.gelu,
     "MatMulIntegerToFloat": quantized.integer_product,
+    "MatMulNBits": quantized.block_product,
     "QLinearAdd": quantized.pair,
     "QLinearAveragePool": quantized.pool,
     "QLinearConcat": quantized.concatenation,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from packager.hub.writer import Writer
+    from packager.hub.writer import Array, Writer
 
 
 def pair(writer: Writer, node: onnx.NodeProto) -> None:
@@ -62,6 +62,45 @@ def dynamic_product(writer: Writer, node: onnx.NodeProto) -> None:
     zeros = [zero, right_zero] if right_zero else [zero]
     product = writer.add("Cast", [writer.add("MatMulInteger", [quantized, right, *zeros])], to=FLOAT)
     _scaled(writer, product, writer.add("Mul", [scale, right_scale]), bias, node.output[0])
+
+
+def block_product(writer: Writer, node: onnx.NodeProto) -> None:
+    """MatMulNBits: by weights in blocks of 4 or 8 bits, which become numbers, and so as large as they were."""
+    import numpy as np
+
+    attributes = attributes_of(node)
+    left, packed, scales, zeros, order, bias = [*node.input, "", "", ""][:6]
+    bits, block = number(attributes, "bits", 4), number(attributes, "block_size", 0)
+    columns, rows = number(attributes, "N", 0), number(attributes, "K", 0)
+    values, steps = writer.value(packed), writer.value(scales)
+    points = writer.value(zeros) if zeros else None
+    if values is None or steps is None or (zeros and points is None):
+        raise Unsupported("its weights are computed")
+    if bits not in {4, 8} or order or (points is not None and points.dtype != np.uint8):
+        raise Unsupported("its weights have another form than blocks of 4 or 8 bits, in order, around whole numbers")
+    blocks = -(-rows // block)
+    wide = _unpacked(values.reshape(columns, blocks, -1), bits)[:, :, :block].astype(np.float32)
+    middle = np.full((1, 1, 1), 2 ** (bits - 1), dtype=np.float32)
+    if points is not None:
+        middle = _unpacked(points.reshape(columns, -1), bits)[:, :blocks, np.newaxis].astype(np.float32)
+    numbers = (wide - middle) * steps.reshape(columns, blocks, 1).astype(np.float32)
+    weights = numbers.reshape(columns, -1)[:, :rows].T.astype(writer.dtype(left))
+    product = writer.add(
+        "MatMul", [left, writer.constant(np.ascontiguousarray(weights))], "" if bias else node.output[0]
+    )
+    if bias:
+        writer.add("Add", [product, bias], node.output[0])
+
+
+def _unpacked(values: Array, bits: int) -> Array:
+    """The numbers of the last axis, of which a byte holds two of 4 bits, the lower first."""
+    import numpy as np
+
+    if bits == 8:  # noqa: PLR2004 - a byte
+        return values
+    bytes_ = values.astype(np.uint8)
+    halves = np.stack([bytes_ & 15, bytes_ >> 4], axis=-1)
+    return halves.reshape(*values.shape[:-1], -1)
 
 
 def _scaled(writer: Writer, product: str, scale: str, bias: str, output: str) -> None:

@@ -156,6 +156,28 @@ def test_products_of_integers() -> None:
     check("DynamicQuantizeMatMul", SQUARE, weights, scale(0.1), zero(0, np.int8), bias, tolerance=1e-4)
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize("rows", [64, 40])
+def test_weights_in_blocks_become_numbers(rows: int, bits: int, *, zeros: bool) -> None:
+    columns, block = 6, 32
+    blocks = -(-rows // block)
+    feeds = {
+        "a": RANDOM.standard_normal((3, rows)).astype(np.float32),
+        "w": RANDOM.integers(0, 256, (columns, blocks, block * bits // 8)).astype(np.uint8),
+        "s": RANDOM.random((columns, blocks)).astype(np.float32),
+    }
+    if zeros:
+        feeds["z"] = RANDOM.integers(0, 256, (columns, -(-blocks * bits // 8))).astype(np.uint8)
+    attributes = {"K": rows, "N": columns, "bits": bits, "block_size": block}
+    node = helper.make_node("MatMulNBits", list(feeds), ["y"], domain=DOMAIN, **attributes)
+    model = model_of(node, feeds, constants=tuple(name for name in feeds if name != "a"))
+    (expected,) = run_all(model, feeds)
+    assert not split(model)
+    assert [entry.op_type for entry in model.graph.node] == ["MatMul"]
+    np.testing.assert_allclose(run_all(model, feeds)[0], expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
+
+
 def test_a_model_of_an_old_opset_is_split_all_the_same() -> None:
     node = helper.make_node("FusedConv", ["x", "k"], ["y"], domain=DOMAIN, activation="Relu")
     feeds = {"x": IMAGE, "k": KERNEL}
