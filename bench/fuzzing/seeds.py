@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -159,13 +160,64 @@ def _lightgbm(folder: Path) -> None:
         booster.save_model(folder / f"{name}.txt")
 
 
-def _catboost(folder: Path) -> None:
-    import catboost
+def _catboost(suffix: str) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        import catboost
 
-    x, y = _data()
-    shared = {"iterations": 3, "depth": 3, "verbose": False, "allow_writing_files": False}
-    catboost.CatBoostClassifier(**shared).fit(x, y).save_model(str(folder / "classes.cbm"))
-    catboost.CatBoostRegressor(**shared).fit(x, x[:, 0]).save_model(str(folder / "value.cbm"))
+        x, y = _data()
+        shared = {"iterations": 3, "depth": 3, "verbose": False, "allow_writing_files": False}
+        classifier = catboost.CatBoostClassifier(**shared).fit(x, y)
+        classifier.save_model(str(folder / f"classes.{suffix}"), format=suffix)
+        regressor = catboost.CatBoostRegressor(**shared, grow_policy="Lossguide").fit(x, x[:, 0])
+        regressor.save_model(str(folder / f"value.{suffix}"), format=suffix)
+
+    return make
+
+
+def _tflite(folder: Path) -> None:
+    """A small network by our own emitter, in float and in integers."""
+    import onnx
+
+    from targets import edge_arm
+
+    with tempfile.TemporaryDirectory() as name:
+        _onnx(Path(name))
+        network = onnx.load(Path(name) / "network.onnx")
+        network.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+        source = Path(name) / "fixed.onnx"
+        onnx.save(network, source)
+        pictures = {"x": np.random.default_rng(0).standard_normal((8, 3, 6, 6)).astype(np.float32)}
+        for quantize in ("none", "int8-io"):
+            out = Path(name) / quantize
+            out.mkdir()
+            edge_arm.target.convert(source, edge_arm.Options(quantize=quantize), pictures, out)
+            (out / "model.tflite").rename(folder / f"{quantize}.tflite")
+
+
+def _coreml(folder: Path) -> None:
+    """A small old network, and an old ensemble of trees."""
+    from coremltools.models import datatypes
+    from coremltools.models.neural_network import NeuralNetworkBuilder
+    from coremltools.models.tree_ensemble import TreeEnsembleRegressor
+
+    source = np.random.default_rng(0)
+    builder = NeuralNetworkBuilder([("x", datatypes.Array(3, 6, 6))], [("y", None)])
+    weights = source.standard_normal((3, 3, 3, 4))
+    builder.add_convolution(
+        "c", 3, 4, 3, 3, 1, 1, "same", 1, weights, None, has_bias=False, input_name="x", output_name="h"
+    )
+    builder.add_activation("a", "RELU", "h", "r")
+    builder.add_pooling("p", 2, 2, 2, 2, "MAX", "VALID", "r", "m")
+    dense = source.standard_normal((5, 36))
+    builder.add_inner_product("d", dense, np.zeros(5), 36, 5, has_bias=True, input_name="m", output_name="y")
+    (folder / "network.mlmodel").write_bytes(builder.spec.SerializeToString())
+    trees = TreeEnsembleRegressor([("x", datatypes.Array(4))], "y")
+    trees.set_default_prediction_value(0.5)
+    for tree in range(3):
+        trees.add_branch_node(tree, 0, tree, 0.2, "BranchOnValueLessThanEqual", 1, 2)
+        trees.add_leaf_node(tree, 1, 1.0)
+        trees.add_leaf_node(tree, 2, -1.0)
+    (folder / "trees.mlmodel").write_bytes(trees.spec.SerializeToString())
 
 
 _ONNX = ("onnx", "onnxruntime", "packager.hub.pipeline")
@@ -181,7 +233,10 @@ KINDS: dict[str, Kind] = {
     "xgboost-json": Kind("xgboost", "json", _xgboost("json"), (*_ONNX, "xgboost")),
     "xgboost-ubj": Kind("xgboost", "binary", _xgboost("ubj"), (*_ONNX, "xgboost")),
     "lightgbm": Kind("lightgbm", "text", _lightgbm, (*_ONNX, "lightgbm")),
-    "catboost": Kind("catboost", "binary", _catboost, (*_ONNX, "catboost")),
+    "catboost": Kind("catboost", "binary", _catboost("cbm"), (*_ONNX, "catboost")),
+    "catboost-json": Kind("catboost", "json", _catboost("json"), (*_ONNX, "catboost")),
+    "tflite": Kind("tflite", "binary", _tflite, (*_ONNX, "ai_edge_litert.interpreter")),
+    "coreml": Kind("coreml_nn", "message", _coreml, (*_ONNX, "coremltools.proto.Model_pb2")),
     "keras": Kind("keras", "zip", networks.keras_models("keras"), _TENSORFLOW),
     "keras-h5": Kind("keras", "binary", networks.keras_models("h5"), _TENSORFLOW),
     "savedmodel": Kind("savedmodel", "message", networks.saved_models, _TENSORFLOW, "saved_model.pb"),
