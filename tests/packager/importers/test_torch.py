@@ -11,6 +11,10 @@ import pytest
 from bench.real_models import RealModel, fetched
 from packager.importers._torch_program import _harmless, _known
 from packager.importers.detection import detect_framework
+from packager.jobs import importation
+from packager.samples import DataFiles
+from packager.toolchains.choice import find_toolchain
+from packager.worker import Workers
 from tests.packager.importers.toolchains import import_all
 
 if TYPE_CHECKING:
@@ -18,9 +22,9 @@ if TYPE_CHECKING:
 
     from tests.packager.importers.toolchains import Outcomes
 
-FACENET = RealModel("facenet weights", "facenet-pytorch==2.6.0", "facenet_pytorch/data/rnet.pt", "")
-SILERO = RealModel("silero", "silero-vad==6.2.3", "silero_vad/data/silero_vad.jit", "")
-TENSORS = RealModel("tensors", "silero-vad==6.2.3", "silero_vad/data/silero_vad_16k.safetensors", "")
+FACENET = RealModel("facenet weights", "facenet-pytorch==2.6.0", "facenet_pytorch/data/rnet.pt", "bbb937de72efc9ef")
+SILERO = RealModel("silero", "silero-vad==6.2.3", "silero_vad/data/silero_vad.jit", "e1122837f4154c51")
+TENSORS = RealModel("tensors", "silero-vad==6.2.3", "silero_vad/data/silero_vad_16k.safetensors", "c59271c284ae9c83")
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +105,25 @@ def test_torchscript_that_is_trusted_keeps_its_branches(outcomes: Outcomes) -> N
     branching = outcomes["shaped branching.pt"]
     assert branching.get("inputs") == {"x": ["float32", "N", 4]}, branching
     assert branching["worst"] == 0
+
+
+def test_a_trusted_program_is_imported_by_a_worker_that_has_left_the_network(
+    folder: Path, outcomes: Outcomes, tmp_path: Path
+) -> None:
+    environment = find_toolchain("torch")
+    assert environment is not None
+    order = importation.Order(
+        framework="torch",
+        path=str(folder / "models" / "traced.pt"),
+        trusted=True,
+        task=importation.TaskSection(),
+        data=DataFiles(),
+    )
+    with (
+        Workers(tmp_path, seconds=240, memory=1 << 33) as workers,
+        workers.job("importation", order, importation.Importation, environment.interpreter) as (result, _),
+    ):
+        assert result.worst_difference == outcomes["trusted traced.pt"]["worst"]
 
 
 @pytest.mark.parametrize(
