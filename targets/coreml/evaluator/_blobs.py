@@ -78,6 +78,8 @@ class Blobs:
 
     def _file(self, name: str) -> Array:
         if name not in self._files:
+            if "\0" in name:
+                raise PackageError("the name of a storage file holds a null character")
             path = (self._folder / name.removeprefix("@model_path/")).resolve()
             if not path.is_relative_to(self._folder) or not path.is_file():
                 raise PackageError(f"weights '{name}' are not in the package")

@@ -84,23 +84,12 @@ def _is_constant(operation: Operation) -> bool:
 
 def _run(operation: Operation, scope: Scope, setting: Setting) -> None:
     names = [each.name for each in operation.outputs]
-    if _is_constant(operation) and names[0] in setting.constants:
+    if _is_constant(operation) and names and names[0] in setting.constants:
         return
-    values: Sequence[Value]
-    match operation.operator:
-        case "const":
-            values = operation.arguments["val"]
-        case "cond":
-            values = _cond(operation, scope, setting)
-        case "while_loop":
-            values = _while_loop(operation, scope, setting)
-        case "read_state":
-            values = (setting.states[_state(operation, scope)],)
-        case "write_state":
-            setting.states[_state(operation, scope)] = _argument(operation.arguments["data"][0], scope)
-            return
-        case _:
-            values = _apply(operation, scope, setting)
+    try:
+        values = _values(operation, scope, setting)
+    except _FAILURES as error:
+        raise EvaluationError(f"{_where(operation)} failed: {error}") from error
     if len(values) != len(names):
         raise EvaluationError(f"{_where(operation)} gave {len(values)} results: expected {len(names)}")
     for declaration, value in zip(operation.outputs, values, strict=True):
@@ -108,6 +97,26 @@ def _run(operation: Operation, scope: Scope, setting: Setting) -> None:
         scope[declaration.name] = rounded
         if setting.observe and operation.operator != _CONSTANT:
             setting.observe(declaration.name, operation.operator, rounded)
+
+
+_FAILURES = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError)
+"""What numpy raises for values that do not fit an operator; and Python, where an argument is not there."""
+
+
+def _values(operation: Operation, scope: Scope, setting: Setting) -> Sequence[Value]:
+    match operation.operator:
+        case "const":
+            return operation.arguments["val"]
+        case "cond":
+            return _cond(operation, scope, setting)
+        case "while_loop":
+            return _while_loop(operation, scope, setting)
+        case "read_state":
+            return (setting.states[_state(operation, scope)],)
+        case "write_state":
+            setting.states[_state(operation, scope)] = _argument(operation.arguments["data"][0], scope)
+            return ()
+    return _apply(operation, scope, setting)
 
 
 def _apply(operation: Operation, scope: Scope, setting: Setting) -> Sequence[Value]:
@@ -121,10 +130,7 @@ def _apply(operation: Operation, scope: Scope, setting: Setting) -> Sequence[Val
         if not entry.moves:
             found = tuple(_wide(each, value, setting.constants) for each, value in zip(values, found, strict=True))
         arguments[key] = found if key in _VARIADIC else found[0]
-    try:
-        result = entry.kernel(**arguments)
-    except (ValueError, TypeError, IndexError, KeyError, ArithmeticError, np.exceptions.AxisError) as error:
-        raise EvaluationError(f"{_where(operation)} failed: {error}") from error
+    result = entry.kernel(**arguments)
     return cast("Sequence[Value]", result) if type(result) is tuple else (result,)
 
 

@@ -18,11 +18,20 @@ _MOST_OPEN = 512
 
 
 def run(operator: str, inputs: Sequence[Array], **attributes: Any) -> Array:  # noqa: ANN401 - as ONNX's attributes are
-    """The only output of one ONNX operator, applied to float32 inputs."""
+    """The only output of one ONNX operator, applied to float32 inputs.
+
+    Raises:
+        ValueError: the inputs do not fit each other.
+    """
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
     arrays = [np.ascontiguousarray(each, dtype=np.float32) for each in inputs]
     ranks = tuple(each.ndim for each in arrays)
-    session = _session(operator, ranks, tuple(sorted(attributes.items())))
-    (result,) = session.run(None, {f"x{place}": each for place, each in enumerate(arrays)})
+    try:
+        session = _session(operator, ranks, tuple(sorted(attributes.items())))
+        (result,) = session.run(None, {f"x{place}": each for place, each in enumerate(arrays)})
+    except (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.RuntimeException) as error:
+        raise ValueError(f"{operator}: {error}") from error
     return cast("Array", result)
 
 

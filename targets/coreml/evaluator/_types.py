@@ -17,6 +17,10 @@ _MOST_NESTED = 4
 """A list of tensors is two deep, a state of one as well; nothing that Core ML knows is deeper."""
 
 
+_MOST_ELEMENTS = 1 << 31
+"""Of one tensor: twice what fits the memory of the largest device that runs Core ML."""
+
+
 class Element(NamedTuple):
     """One data type of ``MIL.proto``."""
 
@@ -121,6 +125,11 @@ def _tensor_type(message: Any) -> TensorType:  # noqa: ANN401 - generated messag
             return TensorType(element, None)
         else:
             shape.append(None)
+    count = 1
+    for length in shape:
+        count *= length or 1
+    if count > _MOST_ELEMENTS:
+        raise PackageError(f"a tensor has {count} elements: expected at most {_MOST_ELEMENTS}")
     if message.rank >= 0 and message.rank != len(shape):
         raise PackageError(f"a tensor type names {len(shape)} dimensions: expected {message.rank}")
     return TensorType(element, tuple(shape))

@@ -1,7 +1,7 @@
 """Choose, among the cases that the plugin recorded, a few small ones for each operator, and keep them for CI.
 
     ORACLE_RECORD=/a/folder ... python -m pytest -p tests.targets.coreml.oracle.as_core_ml ...
-    python -m tests.targets.coreml.oracle.choose /a/folder
+    python -m tests.targets.coreml.oracle.choose /a/folder /another
 
 Each becomes one file in ``recorded/``: the package that Apple's tools wrote, the inputs, and what torch, TensorFlow or
 the author of Apple's test says that must come out.
@@ -9,11 +9,13 @@ the author of Apple's test says that must come out.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import zipfile
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from targets.coreml.evaluator import load_program
 from targets.coreml.evaluator._registry import entry
@@ -22,8 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent / "recorded"
-_EACH = 2
-_INLINE = frozenset({"const", "cond", "while_loop", "read_state", "write_state"})
+INLINE = frozenset({"const", "cond", "while_loop", "read_state", "write_state"})
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -31,24 +32,52 @@ def kernels(package: Path) -> frozenset[tuple[str, str]]:
     """The operators of a package's program, each with the operator set from which its function serves."""
     program = load_program(package)
     return frozenset(
-        (each.operator, "ios15" if each.operator in _INLINE else entry(each.operator, program.opset).since)
+        (each.operator, "ios15" if each.operator in INLINE else entry(each.operator, program.opset).since)
         for each in program.operations()
     )
+
+
+def compare(case: Path) -> None:
+    """Hold what the evaluator computes for a case against what its source says.
+
+    Raises:
+        AssertionError: an output is missing, or another one.
+    """
+    with np.load(case / "values.npz") as values:
+        inputs = {name.partition(".")[2]: values[name] for name in values.files if name.startswith("input.")}
+        expected = {name.partition(".")[2]: values[name] for name in values.files if name.startswith("expected.")}
+    program = load_program(case / "model.mlpackage")
+    results = program.predict({each.name: inputs[each.name].astype(each.dtype) for each in program.inputs})
+    assert expected.keys() <= results.keys(), f"no outputs {sorted(expected.keys() - results.keys())}"
+    for name, value in expected.items():
+        np.testing.assert_allclose(
+            results[name].astype(np.float64), value.astype(np.float64), rtol=1e-4, atol=1e-4, err_msg=name
+        )
+
+
+def _is_right(case: Path) -> bool:
+    """Whether it agrees within our tolerance: Apple's may be wider."""
+    try:
+        compare(case)
+    except AssertionError:
+        return False
+    return True
 
 
 def _size(case: Path) -> int:
     return sum(path.stat().st_size for path in case.rglob("*") if path.is_file())
 
 
-def _chosen(folder: Path) -> Iterator[Path]:
-    cases = sorted((path.parent for path in folder.glob("*/*/values.npz")), key=lambda case: (_size(case), str(case)))
-    taken: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for case in cases:
-        found = kernels(case / "model.mlpackage")
-        if any(taken[kernel] < _EACH for kernel in found):
-            for kernel in found:
-                taken[kernel] += 1
-            yield case
+def _chosen(folders: list[Path]) -> Iterator[Path]:
+    """The smallest case that adds an operator, those of the first folder before those of the next."""
+    covered: set[tuple[str, str]] = set()
+    for folder in folders:
+        cases = (path.parent for path in folder.glob("*/*/values.npz"))
+        for case in sorted(cases, key=lambda case: (_size(case), str(case))):
+            found = kernels(case / "model.mlpackage")
+            if not found <= covered and _is_right(case):
+                covered |= found
+                yield case
 
 
 def _store(case: Path, out: Path) -> None:
@@ -59,6 +88,7 @@ def _store(case: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    HERE.mkdir(exist_ok=True)
-    for place in _chosen(Path(sys.argv[1])):
+    shutil.rmtree(HERE, ignore_errors=True)
+    HERE.mkdir()
+    for place in _chosen([Path(each) for each in sys.argv[1:]]):
         _store(place, HERE / f"{place.parent.name}-{place.name}.zip")
