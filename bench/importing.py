@@ -47,7 +47,7 @@ _SUFFIXES = {
     ".tflite", ".h5", ".hdf5", ".keras", ".pt", ".pth", ".jit", ".pkl", ".pickle", ".joblib", ".safetensors",
     ".mlmodel",
 }  # fmt: skip
-_RUNS_CODE = ("import.pickle", "import.untrusted", "import.lambda", "import.torchscript")
+_RUNS_CODE = ("import.code", "import.pickle", "import.untrusted", "import.lambda", "import.torchscript")
 _SECONDS = 900.0
 _MEMORY = 8_000_000_000
 
