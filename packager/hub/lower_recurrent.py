@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager.hub.graph import domain_of, opset
+from packager.hub.graph import all_nodes, domain_of, opset
 from packager.hub.lowering import lower
+from packager.hub.opsets.conversion import convert_version
 from packager.hub.recurrent import cells
 
 if TYPE_CHECKING:
@@ -24,8 +25,13 @@ def requires(form: Form) -> bool:
 
 
 def run(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
-    """The model without the recurrent layers whose activations and sizes are known."""
-    del form
+    """The model without the recurrent layers whose activations and sizes are known.
+
+    Raises:
+        ConversionError: the model's operators are too old for it, and can't be brought to newer ones.
+    """
+    if opset(model) < _LOWEST <= form.needs.opset[1] and any(_chosen(node) for node in all_nodes(model.graph)):
+        model = convert_version(model, _LOWEST)
     if opset(model) >= _LOWEST:
         lower(model, _chosen)
     return model

@@ -115,6 +115,12 @@ def test_a_layer_of_known_length_can_be_laid_out_without_any_loop(direction: str
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-6)
 
 
+def test_a_layer_of_an_old_opset_is_lowered_all_the_same() -> None:
+    model, feeds = layer("LSTM", direction="bidirectional")
+    model.opset_import[0].version = 9
+    check(model, feeds)
+
+
 def test_a_layer_of_unknown_length_stays_a_loop() -> None:
     model, feeds = layer("LSTM", steps="T")
     lowered = check(model, feeds)
