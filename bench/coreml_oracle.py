@@ -41,11 +41,12 @@ class Outcome(TypedDict):
 
 def main(suites: list[str], cases: int) -> int:
     """Run the suites, and write the report over what it had of them."""
-    report = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     for suite in suites:
         outcomes = _outcomes(SUITES[suite], cases)
         verdicts = Counter(each["verdict"] for each in outcomes)
         failed = [each for each in outcomes if each["verdict"] == "failed"]
+        # Read only now: another environment may have added its suites meanwhile.
+        report = json.loads(RESULT.read_text()) if RESULT.exists() else {}
         report[suite] = {
             "cases": len(outcomes),
             "evaluated": sum(each["evaluated"] for each in outcomes),
@@ -58,7 +59,7 @@ def main(suites: list[str], cases: int) -> int:
         print(f"{suite}: {report[suite]['agree']} of {report[suite]['evaluated']} evaluated cases agree")
         for why, count in Counter(_why(each["reason"]) for each in failed).most_common():
             print(f"  {count} {why}")
-    RESULT.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
+        RESULT.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
     return 0
 
 
