@@ -36,6 +36,7 @@ CLEAN = frozenset({"imported", "refused", "memory", "crashed"})
 """``memory`` and ``crashed`` are errors of the build's main process too: a worker that a framework's library ends, or
 that reaches its limit, ends alone."""
 _SHOWN = 5
+_ENOUGH = 10_000
 
 
 class Found(NamedTuple):
@@ -118,19 +119,19 @@ def main() -> None:
     """Fuzz the kinds that are named, or all, and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; default: all")
-    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--count", type=int, default=_ENOUGH, help="fewer than the default are not written down")
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--dry", action="store_true", help="write no results")
     arguments = parser.parse_args()
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     failed = False
     with tempfile.TemporaryDirectory() as name:
         for kind in arguments.kinds or KINDS:
             found = fuzz(kind, arguments.count, first=arguments.first, folder=Path(name))
             failed |= bool(found.unclean)
-            known[kind] = _document(found)
             _print(kind, found)
-            if not arguments.dry:
+            if arguments.count >= _ENOUGH:
+                # Read anew each time: another kind may have been done meanwhile.
+                known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+                known[kind] = _document(found)
                 RESULTS.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
     sys.exit(failed)
 
