@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 import numpy as np
 
 from bench.edge import inputs, patches, shaped
-from bench.measure import write_results
+from bench.measure import RESULTS, write_results
 from bench.real_models import MODELS, fetched
 from targets.edge_arm import Quantize
 
@@ -52,13 +52,12 @@ _LONG = 50
 
 def main(pattern: str) -> int:
     """Print the table and write it; the exit code is 1 if a process died or a file that was made fails its gate."""
-    rows = {}
+    rows = _written() if pattern else {}
     for model in MODELS:
         if re.search(pattern, model.name):
             rows[model.name] = _schemes(model)
             print(_lines(model.name, rows[model.name]), flush=True)
-            if not pattern:
-                write_results("quantization", rows, DISTRIBUTIONS)
+            write_results("quantization", dict(rows), DISTRIBUTIONS)
     bad = [
         f"{name} {scheme}"
         for name, row in rows.items()
@@ -67,6 +66,15 @@ def main(pattern: str) -> int:
     ]
     print(f"{len(bad)} failed" + (f": {', '.join(bad)}" if bad else ""))
     return int(bool(bad))
+
+
+def _written() -> dict[str, dict[str, dict[str, object]]]:
+    """The rows that an earlier run wrote; those that a pattern names are measured anew."""
+    path = RESULTS / "quantization.json"
+    if not path.exists():
+        return {}
+    rows: dict[str, dict[str, dict[str, object]]] = json.loads(path.read_text())["figures"]
+    return rows
 
 
 def _lines(name: str, row: dict[str, dict[str, object]]) -> str:

@@ -110,6 +110,12 @@ def delegated(path: Path) -> tuple[int, int]:
 
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()
+    taken, own = taken_operations(interpreter)
+    return len(taken), len(own)
+
+
+def taken_operations(interpreter: Any) -> tuple[set[int], list[dict[str, Any]]]:  # noqa: ANN401 - LiteRT has no types
+    """The places of the operations that delegates run, and all of the main graph, as the interpreter lists them."""
     listed = interpreter._get_ops_details()  # noqa: SLF001 - no public call lists a delegate's part
     parts = [entry for entry in listed if entry["op_name"] == "DELEGATE"]
     own = [entry for entry in listed if entry["op_name"] != "DELEGATE"]
@@ -124,4 +130,4 @@ def delegated(path: Path) -> tuple[int, int]:
             if place not in given and number is not None and number not in taken:
                 taken.add(number)
                 wanted.extend(int(each) for each in own[number]["inputs"])
-    return len(taken), len(own)
+    return taken, own

@@ -14,6 +14,7 @@ import numpy as np
 
 from targets._target import TargetError
 from targets.edge_arm._equalization import bias_shifts, equalize
+from targets.edge_arm._latency import estimate
 from targets.edge_arm._observation import Observed, histograms, least_error_range, percentile_range
 from targets.edge_arm._quantization import Network, Plan, quantized
 from targets.edge_arm._recipe import MOVES, PRODUCTS
@@ -43,12 +44,6 @@ _PARTS = 4
 _EXACT = 1e-6
 """What is no change of the float network: a factor that is a power of two changes no digit."""
 _STEPS = 256
-_COST = {"none": 1.0, "float16": 1.0, "int4-weights": 1.5, "int8-weights": 1.5, "dynamic-int8": 0.5, "int8": 0.3}
-"""Time of a multiplication against float's, in XNNPACK on one thread."""
-_SLOW = {"ABS", "AVERAGE_POOL_2D", "HARD_SWISH", "PRELU", "REDUCE_MAX", "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE", "SUM"}
-"""What XNNPACK does not take in int8, so that slower kernels do."""
-_SLOW_COST = 20.0
-"""Time of an element in those kernels, in multiplications."""
 
 
 class Limits(NamedTuple):
@@ -141,7 +136,7 @@ class _Search:
         accepted = [candidate for candidate in self._tried if candidate.accepted] or self._tried[:1]
         if self._limits.optimize == "size":
             return min(accepted, key=lambda candidate: candidate.size)
-        return min(accepted, key=lambda candidate: (self._cost(candidate.made.plan), candidate.size))
+        return min(accepted, key=lambda candidate: (estimate(candidate.made.data), candidate.size))
 
     def _why(self, chosen: Candidate) -> str:
         word = "smallest" if self._limits.optimize == "size" else "fastest"
@@ -295,22 +290,6 @@ class _Search:
             fewer = [other for other in enough if other != name]
             if fewer and attempt(fewer) == "good":
                 enough = fewer
-
-    def _cost(self, plan: Plan) -> float:
-        """An estimate of a file's time, in multiplications of float; a clock would not say the same twice."""
-        total = 0.0
-        for name, operation in self._network.layers.items():
-            elements = prod(operation.outputs[0].shape)
-            scheme: str = plan.scheme
-            if name in plan.spared.kept | plan.spared.halved:
-                scheme = "none"
-            elif name in plan.spared.lighter:
-                scheme = "dynamic-int8"
-            if operation.code in PRODUCTS:
-                total += _COST[scheme] * _multiplications(operation)
-            elif operation.code not in MOVES:
-                total += elements * (_SLOW_COST if scheme == "int8" and operation.code in _SLOW else 1)
-        return total
 
 
 def _weights(operation: Operation) -> int:
