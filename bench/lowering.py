@@ -1,8 +1,8 @@
 """Lowered tree ensembles beside onnxruntime's own operator and hummingbird-ml, on the same models in one run.
 
-``make bench-lowering``: hummingbird-ml needs torch, so it has an environment of its own, which is made in the user's cache
-once. One thread each. Two things come out: what each costs for one row and for many, and where scores are not those of
-onnxruntime's operator.
+``make bench-lowering``: hummingbird-ml needs torch, so it has an environment of its own, which is made in the user's
+cache once. One thread each. Two things come out: what each costs for one row and for many, and where scores are not
+those of onnxruntime's operator.
 """
 
 from __future__ import annotations
@@ -34,7 +34,15 @@ if TYPE_CHECKING:
 ROWS = (1, 256)
 SECONDS = 1.0
 FEWEST = 3
-PEER = ("hummingbird-ml==0.4.11", "torch==2.13.0", "onnx==1.23.2", "onnxruntime==1.32.0", "onnxmltools==1.16.0", "setuptools")
+PEER = (
+    "hummingbird-ml==0.4.11",
+    "torch==2.13.0",
+    "onnx==1.23.2",
+    "onnxruntime==1.32.0",
+    "onnxmltools==1.16.0",
+    "setuptools",
+)
+MISSING = 0.1
 SAME = 1e-5
 """Of scores between -1 and 1, or relative: onnxruntime adds float32, in another order."""
 
@@ -49,7 +57,9 @@ def main() -> None:
             np.savez(folder / f"{key}.npz", **{str(count): rows[:count] for count in ROWS})
         subprocess.run([peer_python(), "-m", "bench.lowering_peer", str(folder)], check=True)
         peer = json.loads((folder / "peer.json").read_text())
-        figures = {key: compared(key, model, rows, peer["models"][key], folder) for key, (model, rows) in models.items()}
+        figures = {
+            key: compared(key, model, rows, peer["models"][key], folder) for key, (model, rows) in models.items()
+        }
     costs = layouts()
     path = write_results(
         "lowering",
@@ -159,7 +169,9 @@ def peer_python() -> str:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "packtrain-peers" / "hummingbird"
     python = cache / "bin" / "python"
     if not python.exists():
-        subprocess.run([".ci/uv", "venv", "--python", f"{sys.version_info[0]}.{sys.version_info[1]}", cache], check=True)
+        subprocess.run(
+            [".ci/uv", "venv", "--python", f"{sys.version_info[0]}.{sys.version_info[1]}", cache], check=True
+        )
         subprocess.run([".ci/uv", "pip", "install", "--python", python, *PEER], check=True)
     return str(python)
 
@@ -187,7 +199,7 @@ def table(count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(0)
     x = random.standard_normal((count, 20)).astype(np.float32)
     y = np.sin(x[:, 0]) + x[:, 1] * x[:, 2] + np.abs(x[:, 3])
-    x[random.random(x.shape) < 0.1] = np.nan
+    x[random.random(x.shape) < MISSING] = np.nan
     return x, y.astype(np.float32)
 
 

@@ -1,7 +1,7 @@
 """What hummingbird-ml makes of the models in a folder: run by `bench/lowering.py` in hummingbird-ml's own environment.
 
-Writes ``peer.json`` beside the models: for each model, backend and strategy the seconds of the fastest run of each number
-of rows, or the error; and the outputs, one array file each.
+Writes ``peer.json`` beside the models: for each model, backend and strategy the seconds of the fastest run of each
+number of rows, or the error; and the outputs, one array file each.
 """
 
 from __future__ import annotations
