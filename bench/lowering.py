@@ -40,6 +40,7 @@ PEER = (
     "onnx==1.23.2",
     "onnxruntime==1.32.0",
     "onnxmltools==1.16.0",
+    "onnxscript",
     "setuptools",
 )
 MISSING = 0.1
