@@ -37,6 +37,8 @@ _LABEL_TYPES = (7, 8)
 _IR_VERSION_TAG = 0x08
 _OLDEST_IR = 3
 """The first of a released ONNX; a SavedModel of TensorFlow begins like one of version 1."""
+_PRODUCER_TAG = 0x12
+_FIRST_LETTER = 0x20
 _NEXT_TAGS = frozenset({0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72})
 """Field number and wire type of what may follow in a ModelProto: onnx.proto."""
 
@@ -180,9 +182,12 @@ def _check_size(size: int) -> None:
 
 def _looks_like_onnx(path: Path) -> bool:
     with path.open("rb") as stream:
-        head = stream.read(3)
+        head = stream.read(5)
     few = 0x80
-    return len(head) == 3 and head[0] == _IR_VERSION_TAG and _OLDEST_IR <= head[1] < few and head[2] in _NEXT_TAGS  # noqa: PLR2004 - the length just read
+    if len(head) < 5 or head[0] != _IR_VERSION_TAG or not _OLDEST_IR <= head[1] < few or head[2] not in _NEXT_TAGS:  # noqa: PLR2004 - the length just read
+        return False
+    # A model of Core ML begins with its version too, and goes on with a message where ONNX has a short name.
+    return head[2] != _PRODUCER_TAG or head[3] == 0 or (head[3] < few and head[4] >= _FIRST_LETTER)
 
 
 def _first_line(error: Exception) -> str:

@@ -45,7 +45,17 @@ def test_an_onnx_file_is_known_by_its_content(tmp_path: Path, name: str) -> None
     assert detect_framework(place) == ("onnx", file)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x08", b"not a model at all", b"PK\x05\x06" + b"\0" * 18])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x08",
+        b"not a model at all",
+        b"\x08\x07\x12\x0a\x0a\x05input",
+        b"\x08\x07\x12\x80\x01\x0a\x05input",
+        b"PK\x05\x06" + b"\0" * 18,
+    ],
+)
 def test_what_no_importer_knows_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.onnx").write_bytes(content)
     with pytest.raises(ConversionError, match="is of no framework that can be imported: expected one of catboost, "):
