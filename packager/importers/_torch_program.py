@@ -97,9 +97,11 @@ def _safe_program(path: Path, content: bytes) -> bytes:
 
 
 def _check_config(path: Path, content: bytes) -> None:
-    for part in _objects(_parse(path, content)):
+    parsed = _parse(path, content)
+    for part in _objects(parsed):
         if part.get("use_pickle") or str(part.get("path_name", "")).startswith("custom_obj"):
             _refuse(path, f"would unpickle '{part.get('path_name')}'")
+    _check(path, parsed)
 
 
 def _parse(path: Path, content: bytes) -> dict[str, object]:

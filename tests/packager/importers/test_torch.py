@@ -46,7 +46,19 @@ def outcomes(folder: Path, real: dict[str, Path]) -> Outcomes:
     """What became of every model."""
     models = folder / "models"
     models.mkdir()
-    programs = ("convolution", "several", "recurrent", "signal", "fixed", "facenet", "system", "evaluated", "cut")
+    programs = (
+        "convolution",
+        "several",
+        "recurrent",
+        "signal",
+        "fixed",
+        "facenet",
+        "system",
+        "evaluated",
+        "class",
+        "pickled",
+        "cut",
+    )
     asked: dict[str, dict[str, object]] = {name: {"path": f"{models}/{name}.pt2"} for name in programs}
     files = ("traced.pt", "branching.pt", "counting.pt", "state.pt", "module.pt", "legacy.pth")
     asked |= {name: {"path": f"{models}/{name}"} for name in files}
@@ -141,6 +153,8 @@ def test_a_trusted_program_is_imported_by_a_worker_that_has_left_the_network(
         ("tensors", "import.weights", "weights without a graph"),
         ("system", "import.code", "would run 'torch.os.system'"),
         ("evaluated", "import.code", "would evaluate '__import__('os').system('true')'"),
+        ("class", "import.code", "names the class 'collections.defaultdict'"),
+        ("pickled", "import.code", "would unpickle 'weight_0'"),
         ("cut", "import.unknown", "is of no framework that can be imported"),
     ],
 )

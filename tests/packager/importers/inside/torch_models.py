@@ -69,12 +69,12 @@ def write_program(path: Path, module: nn.Module, samples: tuple[torch.Tensor, ..
     torch.export.save(torch.export.export(module.eval(), samples, dynamic_shapes=shapes), path)
 
 
-def rewrite(path: Path, target: Path, change: Callable[[dict[str, object]], None]) -> None:
-    """The program, with its description changed."""
+def rewrite(path: Path, target: Path, member: str, change: Callable[[dict[str, object]], None]) -> None:
+    """The program, with a description in it changed."""
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(target, "w") as sink:
         for name in source.namelist():
             content = source.read(name)
-            if name.endswith("models/model.json"):
+            if name.endswith(member):
                 described = json.loads(content)
                 change(described)
                 content = json.dumps(described).encode()
@@ -90,6 +90,15 @@ def evaluate(program: dict[str, object]) -> None:
     sizes[0]["as_expr"]["expr_str"] = "__import__('os').system('true')"
 
 
+def name_class(program: dict[str, object]) -> None:
+    signature = program["graph_module"]["module_call_graph"][0]["signature"]
+    signature["out_spec"] = signature["out_spec"].replace("builtins.dict", "collections.defaultdict")
+
+
+def unpickle(config: dict[str, object]) -> None:
+    next(iter(config["config"].values()))["use_pickle"] = True
+
+
 def write_programs(folder: Path) -> None:
     write_program(folder / "convolution.pt2", convolution(), (torch.randn(2, 3, 8, 8),), (BATCH,))
     write_program(folder / "several.pt2", Several(), (torch.randn(2, 4), torch.randn(2, 3)), (BATCH, BATCH))
@@ -97,8 +106,11 @@ def write_programs(folder: Path) -> None:
     free = {0: Dim("batch"), 2: Dim("length")}
     write_program(folder / "signal.pt2", nn.Conv1d(2, 3, 3, padding=1), (torch.randn(2, 2, 9),), (free,))
     write_program(folder / "fixed.pt2", nn.Linear(4, 2), (torch.randn(1, 4),), None)
-    rewrite(folder / "several.pt2", folder / "system.pt2", call_system)
-    rewrite(folder / "several.pt2", folder / "evaluated.pt2", evaluate)
+    described, weights = "models/model.json", "weights/model_weights_config.json"
+    rewrite(folder / "several.pt2", folder / "system.pt2", described, call_system)
+    rewrite(folder / "several.pt2", folder / "evaluated.pt2", described, evaluate)
+    rewrite(folder / "several.pt2", folder / "class.pt2", described, name_class)
+    rewrite(folder / "several.pt2", folder / "pickled.pt2", weights, unpickle)
     content = (folder / "several.pt2").read_bytes()
     (folder / "cut.pt2").write_bytes(content[: len(content) // 2])
 
