@@ -7,6 +7,7 @@
 # make fuzz-import    10,000 damaged files of each kind through the import
 # make bench-edge     real models through edge-arm, fetched into the user's cache
 # make coverage-coreml  the same for coreml; make bench-coreml: the same models through it
+# make bench-edge-peers  latency of edge-arm's files against what others make of the same models
 # make hw-test-edge-arm  edge-arm's bundles on an emulated Arm computer, and on the one that EDGE_ARM_HOST names
 # make bench-lowering  tree ensembles as tensor operators, beside onnxruntime's operator and hummingbird-ml
 # make bench-quantization  real models under every scheme of edge-arm, and MLPerf Tiny's nets beside their reference files
@@ -21,7 +22,7 @@ PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
 DEBIAN := mosquitto chromium docker-registry
 
-.PHONY: demo test check oracle-coreml hw-test-coreml bench bench-import fuzz-import bench-coreml bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge hw-test-edge-arm docs environment development toolchains toolchain-locks
+.PHONY: demo test check oracle-coreml hw-test-coreml bench bench-import fuzz-import bench-coreml bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge bench-edge-peers hw-test-edge-arm docs environment development toolchains toolchain-locks
 
 demo: environment
 	$(PYTHON) examples/digits/demo.py $(ARGS)
@@ -67,6 +68,9 @@ oracle-coreml:
 
 hw-test-coreml: development
 	$(PYTHON) -m pytest -s hw_tests/coreml $(ARGS)
+
+bench-edge-peers: development
+	$(PYTHON) -m bench.edge_peers $(ARGS)
 
 coverage-edge: development
 	$(PYTHON) -m bench.coverage_edge $(ARGS)
