@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from targets.edge_arm import target
 from targets.edge_arm._convert import _fixed
 from targets.edge_arm._equalization import bias_shifts, equalize
+from targets.edge_arm._latency import estimate
 from targets.edge_arm._lowering import lower
 from targets.edge_arm._observation import Histogram, Observed, least_error_range, percentile_range
 from targets.edge_arm._quantization import Network, Plan, quantized
@@ -189,3 +190,12 @@ def test_ranges_leave_lonely_values_out() -> None:
 def test_ranges_without_lonely_values_are_kept() -> None:
     histogram = Histogram(-1.0, 1.0, np.full(2048, 10))
     assert least_error_range(histogram, 256) == (-1.0, 1.0)
+
+
+def test_integers_are_estimated_faster_but_not_where_xnnpack_leaves_them_to_slower_kernels(digits_cnn: Digits) -> None:
+    model, seen, _ = digits_cnn
+    network = _network(model, seen[:20])
+    times = {scheme: estimate(quantized(network, Plan(scheme)).data) for scheme in ("none", "int8", "dynamic-int8")}
+    assert times["int8"] < times["none"]
+    # XNNPACK has no depthwise convolution of float activations with int8 weights.
+    assert times["dynamic-int8"] > times["none"]
