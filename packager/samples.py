@@ -181,6 +181,21 @@ def _within(
     return random.integers(low, max(low, high), shape, dtype=dtype, endpoint=True)
 
 
+def with_gaps(samples: Samples) -> Samples:
+    """The samples with NaN for every fifth value of a float input, no two samples in the same places."""
+    import numpy as np
+
+    inputs = {}
+    for name, array in samples.inputs.items():
+        if array.dtype.kind == "f":
+            flat = array.reshape(len(array), -1).copy()
+            rows, columns = np.indices(flat.shape)
+            flat[(columns * 3 + rows) % 5 == 0] = np.nan
+            array = flat.reshape(array.shape)  # noqa: PLW2901 - the same input, with gaps
+        inputs[name] = array
+    return Samples(inputs, samples.labels, samples.names, samples.origin)
+
+
 def _read(file: DataFile) -> tuple[Columns, bool]:
     """The arrays of the file, and whether they are the columns of a table."""
     path = Path(file.path)

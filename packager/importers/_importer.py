@@ -30,16 +30,19 @@ class Imported:
         predict: Callable[[Arrays], Arrays] | None,
         names: tuple[str, ...] = (),
         notes: tuple[str, ...] = (),
+        gaps: bool = False,
     ) -> None:
         """`predict` gives the framework's own outputs on the ONNX model's inputs; None: the framework is ONNX itself.
 
         `names` are those of the features, where the framework knows them; `notes` what the user should know.
+        `gaps`: NaN in a float input stands for a value that is missing, and the framework has an answer to it.
         """
         self.model = model
         self.task = task
         self.predict = predict
         self.names = names
         self.notes = notes
+        self.gaps = gaps
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WRONG = {
     "HashingVectorizer": "ONNX has no operator for its hash",
-    "KNNImputer": "skl2onnx fills in other values",
+    "KNNImputer": "skl2onnx fills in other values where a row is one of the training data",
     "MissingIndicator": "skl2onnx marks nothing",
 }
 """By class: what is wrong, seen by comparison with scikit-learn; or why there is nothing."""

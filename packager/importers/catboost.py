@@ -76,7 +76,9 @@ def read_model(path: Path, options: Options) -> Imported:
         convert(stored)  # what is broken is found before CatBoost sees it
         model = _load(path, "json")
     converted, task = convert(stored)
-    return Imported(converted, task=task, predict=_prediction(model, stored, task), names=schema.names_of(stored))
+    return Imported(
+        converted, task=task, predict=_prediction(model, stored, task), names=schema.names_of(stored), gaps=True
+    )
 
 
 def _read_object(path: Path, options: Options) -> Imported:
@@ -88,7 +90,7 @@ def _read_object(path: Path, options: Options) -> Imported:
     stored = stored_of(model, path.name)
     converted, task = convert(stored)
     predict = _prediction(model, stored, task)
-    return Imported(converted, task=task, predict=predict, names=schema.names_of(stored), notes=notes)
+    return Imported(converted, task=task, predict=predict, names=schema.names_of(stored), notes=notes, gaps=True)
 
 
 def parse_model(data: bytes) -> schema.Stored:

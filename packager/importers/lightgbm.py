@@ -71,7 +71,7 @@ def read_model(path: Path, options: Options) -> Imported:
     text = read_bounded(path, SIZE_LIMIT).decode(errors="replace")
     stored = schema.parse_model(text)
     model, task = convert(stored)
-    return Imported(model, task=task, predict=_prediction(_load(text, path.name), task), names=stored.names)
+    return Imported(model, task=task, predict=_prediction(_load(text, path.name), task), names=stored.names, gaps=True)
 
 
 def _read_object(path: Path, options: Options) -> Imported:
@@ -86,7 +86,7 @@ def _read_object(path: Path, options: Options) -> Imported:
     classes = getattr(found, "classes_", ())
     if len(classes) == len(task.labels):
         task = msgspec.structs.replace(task, labels=tuple(map(str, classes)))
-    return Imported(model, task=task, predict=_prediction(booster, task), names=stored.names, notes=notes)
+    return Imported(model, task=task, predict=_prediction(booster, task), names=stored.names, notes=notes, gaps=True)
 
 
 def convert(stored: schema.Stored) -> tuple[onnx.ModelProto, TaskSection]:

@@ -8,19 +8,21 @@ from manifests.manifest import TaskSection
 from packager.errors import ConversionError
 from packager.hub.graph import keep_outputs
 from packager.importers._files import find_file, first_bytes
-from packager.importers._graph import BATCH
+from packager.importers._graph import BATCH, INPUT
 from packager.importers._importer import Imported
 from packager.importers._objects import library_of, read_object
 from packager.importers._sklearn_conversion import convert_estimator
 from packager.importers._sklearn_inputs import by_place, inputs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import onnx
     from sklearn.base import BaseEstimator
 
     from packager.importers._importer import Arrays, Options
+    from packager.importers._sklearn_inputs import Inputs
 
 DISTRIBUTIONS = ("scikit-learn", "skl2onnx", "skops")
 EXTRA = "sklearn"
@@ -63,8 +65,9 @@ def read_model(path: Path, options: Options) -> Imported:
         values = np.asarray(method(inputs.samples(arrays)))
         return {output: values if values.ndim > 1 else values.reshape(-1, 1)}
 
-    single = len(inputs.kinds) == 1
-    return Imported(model, task=task, predict=predict, names=inputs.names if single else (), notes=notes)
+    names = inputs.names if len(inputs.kinds) == 1 else ()
+    gaps = _takes_gaps(predict, inputs)
+    return Imported(model, task=task, predict=predict, names=names, notes=notes, gaps=gaps)
 
 
 def _task(estimator: BaseEstimator) -> tuple[TaskSection, str]:
@@ -84,6 +87,21 @@ def _task(estimator: BaseEstimator) -> tuple[TaskSection, str]:
     if is_regressor(estimator):
         return TaskSection(kind="regression", output="variable"), "variable"
     raise ConversionError("import.sklearn", f"expected a classifier or a regressor, got a {type(estimator).__name__}")
+
+
+def _takes_gaps(predict: Callable[[Arrays], Arrays], inputs: Inputs) -> bool:
+    """Whether the estimator takes numbers alone and has an answer to missing ones; scikit-learn says no by an error."""
+    import numpy as np
+
+    if list(inputs.kinds.items()) != [(INPUT, "float32")]:
+        return False
+    row = np.zeros((2, inputs.features), dtype=np.float32)
+    row[0] = np.nan
+    try:
+        predict({INPUT: row})
+    except ValueError:
+        return False
+    return True
 
 
 def _keep_output(model: onnx.ModelProto, output: str) -> None:

@@ -58,7 +58,7 @@ def read_model(path: Path, options: Options) -> Imported:
     rounds = best_rounds(stored) if "scikit_learn" in stored.learner.attributes else None
     model, task = convert(stored, rounds, None)
     predict = _prediction(_load(data, path.name), stored, rounds, None)
-    return Imported(model, task=task, predict=predict, names=tuple(stored.learner.feature_names))
+    return Imported(model, task=task, predict=predict, names=tuple(stored.learner.feature_names), gaps=True)
 
 
 def _read_object(path: Path, options: Options) -> Imported:
@@ -74,7 +74,9 @@ def _read_object(path: Path, options: Options) -> Imported:
         rounds, missing = best_rounds(stored), missing_value(found)
     model, task = convert(stored, rounds, missing)
     predict = _prediction(booster, stored, rounds, missing)
-    return Imported(model, task=task, predict=predict, names=tuple(stored.learner.feature_names), notes=notes)
+    return Imported(
+        model, task=task, predict=predict, names=tuple(stored.learner.feature_names), notes=notes, gaps=True
+    )
 
 
 def missing_value(estimator: xgboost.XGBModel) -> float | None:

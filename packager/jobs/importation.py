@@ -22,7 +22,7 @@ from packager.measures.native import open_source
 from packager.measures.parity import compare_outputs
 from packager.measures.running import call_size, run_all
 from packager.pipeline import complete_labels
-from packager.samples import DataFiles, generate_samples, read_samples
+from packager.samples import DataFiles, generate_samples, read_samples, with_gaps
 from packager.signatures import model_signature
 from packager.tasks import complete_task
 
@@ -112,6 +112,8 @@ def run(order: Order, out: Path) -> Importation:
         return read
     _refuse_unknown(taken.model)
     samples = _samples(order.data, signature, imported.names).head(_MOST_SAMPLES)
+    if imported.gaps and samples.origin == "generated":
+        samples = with_gaps(samples)
     with foreign_code(order.framework, Path(order.path).name):
         worst = _compare(taken, target, samples, signature)
     tolerance = max(importer.TOLERANCE, FUSED_TOLERANCE if taken.fused else 0.0)

@@ -39,9 +39,13 @@ from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
+from manifests.manifest import TaskSection
 from packager.errors import ConversionError
+from packager.importers import _sklearn_repairs
 from packager.importers._importer import Options
 from packager.importers.sklearn import read_model
+from packager.jobs import importation
+from packager.samples import DataFiles
 from tests.packager.importers.ensembles import questions, target, training_rows, worst_difference
 
 if TYPE_CHECKING:
@@ -152,6 +156,29 @@ def test_an_imported_estimator_predicts_what_scikit_learn_does(tmp_path: Path, n
 def test_what_would_come_out_wrong_is_refused_by_name(tmp_path: Path, estimator: BaseEstimator, named: str) -> None:
     with pytest.raises(ConversionError, match=named):
         read(estimator, WHOLE, THREE, tmp_path / "model.joblib")
+
+
+def test_generated_samples_have_gaps_where_the_estimator_has_an_answer_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(_sklearn_repairs.WRONG, "MissingIndicator", "")
+    for name, part in (("good", SimpleImputer()), ("bad", SimpleImputer(add_indicator=True))):
+        model = make_pipeline(part, LogisticRegression(max_iter=500)).fit(GAPS, THREE)
+        skops.io.dump(model, tmp_path / f"{name}.skops")
+        (tmp_path / name).mkdir()
+    orders = {
+        name: importation.Order(
+            framework="sklearn",
+            path=str(tmp_path / f"{name}.skops"),
+            trusted=False,
+            task=TaskSection(),
+            data=DataFiles(),
+        )
+        for name in ("good", "bad")
+    }
+    assert importation.run(orders["good"], tmp_path / "good").inputs == "generated"
+    with pytest.raises(ConversionError, match="does not predict what sklearn does"):
+        importation.run(orders["bad"], tmp_path / "bad")
 
 
 @pytest.mark.parametrize(
