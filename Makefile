@@ -13,6 +13,8 @@
 # make bench-quantization  real models under every scheme of edge-arm, and MLPerf Tiny's nets beside their reference files
 # make oracle-coreml  Apple's own tests of its converter, against our evaluator, in an environment with torch and TensorFlow
 # make hw-test-coreml  on a Mac: Core ML beside the evaluator, by compute unit
+# make bench-onnx     real models through cloud and winml, in every precision and for every Windows
+# make bench-serve    pack serve beside MLServer and a hand-written FastAPI server; make bench-score: beside a plain loop
 # make docs    the documents' blocks, executed
 # make toolchains       the environments of torch and tensorflow, once; tests need them
 # make toolchain-locks  renews the pins that those are made from
@@ -22,14 +24,14 @@ PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
 DEBIAN := mosquitto chromium docker-registry
 
-.PHONY: demo test check oracle-coreml hw-test-coreml bench bench-import fuzz-import bench-coreml bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge bench-edge-peers hw-test-edge-arm docs environment development toolchains toolchain-locks
+.PHONY: demo test check oracle-coreml hw-test-coreml bench bench-import fuzz-import bench-coreml bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge bench-edge-peers hw-test-edge-arm docs environment development toolchains toolchain-locks bench-onnx bench-serve bench-score
 
 demo: environment
 	$(PYTHON) examples/digits/demo.py $(ARGS)
 
 test: development toolchains
 	.ci/debian $(DEBIAN)
-	$(PYTHON) -m pytest $(ARGS)
+	$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: development toolchains
 	.venv/bin/ruff check
@@ -78,6 +80,16 @@ coverage-edge: development
 hw-test-edge-arm: development
 	.ci/debian qemu-user-static gcc-arm-none-eabi libnewlib-arm-none-eabi
 	$(PYTHON) -m pytest -rs hw_tests/edge_arm $(ARGS)
+
+bench-onnx: development
+	$(PYTHON) -m bench.onnx_targets $(ARGS)
+
+bench-serve: development
+	.ci/debian wrk
+	$(PYTHON) -m bench.serve $(ARGS)
+
+bench-score: development
+	$(PYTHON) -m bench.score $(ARGS)
 
 docs: development toolchains
 	.ci/debian docker-registry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,8 +54,18 @@ def serve(order: Order, say: Callable[[str], None]) -> None:
         PackError: the bundle can't be had, is not vouched for, or an address can't be listened on.
     """
     opened = _open(order)
-    with _listening(order.host, order.port) as listener:
-        asyncio.run(_serve(order, opened, listener, say))
+    with _listening(order.host, order.port) as listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(order, opened, listener, say))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The event loop of uvloop, where there is one for this system; None: the standard library's."""
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    import uvloop
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 async def _serve(order: Order, opened: Opened, listener: socket.socket, say: Callable[[str], None]) -> None:
