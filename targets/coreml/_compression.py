@@ -10,9 +10,10 @@ import numpy as np
 
 from targets._target import TargetError
 from targets.coreml._coremltools import coremltools, part
+from targets.coreml.evaluator._program import Name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _THRESHOLD = 2048
 """Elements of a weight above which compressing it is worth the trouble."""
+_TAKERS = frozenset({"conv", "conv_transpose", "einsum", "gather", "gru", "linear", "lstm", "matmul", "rnn"})
+"""Operators whose constants are weights."""
 _LADDER = ("palettize-4", "palettize-6", "int8", "none")
 """What `auto` tries for each weight, the smallest first."""
 _TURNS = 60
@@ -80,20 +83,28 @@ def check(text: str, minimum: str) -> Method:
 
 def compress(program: Any, methods: str | Mapping[str, str]) -> None:  # noqa: ANN401 - a MIL program
     """Store the weights of a MIL program compressed: all by one method, or each by its own, by the constant's name."""
-    by_method: dict[str, list[str] | None] = {}
     if isinstance(methods, str):
-        by_method[methods] = None
-    else:
-        for name, method in sorted(methods.items()):
-            listed = by_method.setdefault(method, [])
-            if listed is not None:
-                listed.append(name)
+        methods = dict.fromkeys(_weights_of(program), methods) if methods != "none" else {}
+    by_method: dict[str, list[str]] = {}
+    for name, method in sorted(methods.items()):
+        by_method.setdefault(method, []).append(name)
     for method, names in by_method.items():
         if method != "none":
             _apply(program, parse(method), names)
 
 
-def _apply(program: Any, method: Method, names: list[str] | None) -> None:  # noqa: ANN401 - a MIL program
+def _weights_of(program: Any) -> Iterator[str]:  # noqa: ANN401 - a MIL program
+    """The constants that operations take as weights: others, such as the places of a grid, must stay what they are."""
+    blocks = list(program.functions.values())
+    while blocks:
+        for operation in blocks.pop().operations:
+            blocks += operation.blocks
+            readers = operation.outputs[0].child_ops if operation.op_type == "const" else ()
+            if readers and all(reader.op_type in _TAKERS for reader in readers):
+                yield operation.name
+
+
+def _apply(program: Any, method: Method, names: list[str]) -> None:  # noqa: ANN401 - a MIL program
     optimize = part("optimize.coreml")
     registry = part("converters.mil.mil.passes.pass_registry").PASS_REGISTRY
     match method.kind:
@@ -110,10 +121,7 @@ def _apply(program: Any, method: Method, names: list[str] | None) -> None:  # no
             own = optimize.OpMagnitudePrunerConfig(
                 target_sparsity=method.amount / _PERCENT, weight_threshold=_THRESHOLD
             )
-    if names is None:
-        config = optimize.OptimizationConfig(global_config=own)
-    else:
-        config = optimize.OptimizationConfig(op_name_configs=dict.fromkeys(names, own))
+    config = optimize.OptimizationConfig(op_name_configs=dict.fromkeys(names, own))
     coremltools()
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
         type(step)(config).apply(program)
@@ -229,10 +237,11 @@ def chosen(program: Program, calls: Sequence[Tensors], limit: float) -> dict[str
     Each weight's share of it is measured with the evaluator at the fewest bits; at more bits it shrinks as the weight's
     own error does, and the shares of several weights add up as squares. Who builds the package measures it again.
     """
+    taken = _taken_as_weights(program)
     weights = {
         name: value
         for name, value in program.constants().items()
-        if value.dtype.kind == "f" and value.ndim > 1 and value.size > _THRESHOLD
+        if name in taken and value.dtype.kind == "f" and value.ndim > 1 and value.size > _THRESHOLD
     }
     expected = [program.predict(call) for call in calls]
     ladders: dict[str, list[_Step]] = {}
@@ -250,6 +259,16 @@ def chosen(program: Program, calls: Sequence[Tensors], limit: float) -> dict[str
             for method in _LADDER
         ]
     return _within(ladders, limit**2)
+
+
+def _taken_as_weights(program: Program) -> set[str]:
+    """The values that nothing but operations with weights read."""
+    taken: set[str] = set()
+    otherwise: set[str] = set()
+    for operation in program.operations():
+        read = {each.value for values in operation.arguments.values() for each in values if isinstance(each, Name)}
+        (taken if operation.operator in _TAKERS else otherwise).update(read)
+    return taken - otherwise
 
 
 def _within(ladders: Mapping[str, Sequence[_Step]], squared_limit: float) -> dict[str, str]:

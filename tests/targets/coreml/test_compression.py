@@ -157,3 +157,19 @@ def test_more_than_the_limit_is_refused_and_auto_finds_less(cnn: onnx.ModelProto
         convert(coreml, cnn, compress="prune-90", compress_limit=0.001)
     artifact, _ = convert(coreml, cnn, compress="auto", compress_limit=0.001)
     assert artifact.quantization.scheme == "auto"
+
+
+@pytest.mark.parametrize("method", ["prune-50", "palettize-4", "auto"])
+def test_a_constant_that_is_no_weight_stays_what_it_is(tmp_path: Path, method: str) -> None:
+    places = np.arange(3000, dtype=np.float32).reshape(1, 3000)
+    mb = builder()
+    spec = mb.TensorSpec(shape=(1, 3000), dtype=types().fp32)
+
+    @mb.program(input_specs=[spec], opset_version=target("iOS17"))
+    def program(x: Any) -> Any:
+        return mb.add(x=x, y=mb.const(val=places, name="places"), name="y")
+
+    call = {"x": np.zeros((1, 3000), np.float32)}
+    methods = chosen(load_program(saved(tmp_path, program)), [call], 0.5) if method == "auto" else method
+    compress(program, methods)
+    assert np.array_equal(load_program(saved(tmp_path, program)).predict(call)["y"], places)
