@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import pickletools
 import re
 import struct
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
@@ -23,6 +26,14 @@ MOST_MEMBERS = 100_000
 
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """A pickle of torch.save's magic number, which PyTorch before 1.6 begins with: torch/serialization.py."""
+_PICKLE_LIMIT = 16 << 20
+"""Of what is looked at, in bytes: the tensors themselves come after it, or stand elsewhere."""
+_LEGACY_PICKLES = 4
+"""Magic number, protocol, sizes of the machine's integers, and the object."""
+_TENSOR = re.compile(
+    r"collections\.\w+|torch\.(?:_utils\._rebuild\w+|\w+Storage|nn\.parameter\.Parameter|Size|device|\w+)"
+)
+"""What a dictionary of tensors names."""
 _CODE_LIMIT = 64 << 20
 _CLASS = re.compile(r"^class (\w+)\(Module\):", re.MULTILINE)
 _CALL = re.compile(r"\b(?:torch|ops\.\w+)\.\w+(?=\()")
@@ -67,10 +78,31 @@ def describe_script(path: Path) -> Script:
             budget -= member.file_size
             if budget < 0:
                 raise ConversionError("import.size", f"the code in '{path.name}' is too large")
-            text = archive.read(member).decode(errors="replace")
+            text = read_member(path, archive, member.filename).decode(errors="replace")
             classes |= dict.fromkeys(_CLASS.findall(text))
             operators |= dict.fromkeys(_CALL.findall(text))
     return Script(classes=tuple(classes), operators=tuple(sorted(operators)))
+
+
+def pickled_classes(path: Path) -> tuple[str, ...]:
+    """The classes that a file of torch.save names, beside those that tensors are made of; nothing of it is run."""
+    if zipfile.is_zipfile(path):
+        with open_archive(path) as archive:
+            name = next(entry for entry in archive.namelist() if entry.partition("/")[2] == "data.pkl")
+            encoded = read_member(path, archive, name)[:_PICKLE_LIMIT]
+    else:
+        with path.open("rb") as stream:
+            encoded = stream.read(_PICKLE_LIMIT)
+    found: dict[str, None] = {}
+    pickles = io.BytesIO(encoded)
+    for _ in range(_LEGACY_PICKLES):
+        try:
+            for operation, argument, _ in pickletools.genops(pickles):
+                if operation.name == "GLOBAL":
+                    found[str(argument).replace(" ", ".")] = None
+        except ValueError:  # its end, or what is no pickle
+            break
+    return tuple(name for name in found if not _TENSOR.fullmatch(name))
 
 
 def open_archive(path: Path) -> zipfile.ZipFile:
@@ -93,6 +125,26 @@ def open_archive(path: Path) -> zipfile.ZipFile:
             f"got {size} in {len(members)}",
         )
     return archive
+
+
+def read_member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
+    """The member, whole.
+
+    Raises:
+        ConversionError: it is damaged.
+    """
+    try:
+        return archive.read(name)
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        NotImplementedError,
+        zlib.error,
+    ) as error:
+        raise ConversionError("import.torch", f"'{path.name}' is damaged: {error}") from error
 
 
 def some(names: tuple[str, ...]) -> str:

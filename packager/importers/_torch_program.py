@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from packager.errors import ConversionError
 from packager.importers._json import parse_bounded
-from packager.importers._torch_files import open_archive
+from packager.importers._torch_files import open_archive, read_member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,10 +74,7 @@ def write_safe_copy(path: Path, copy: Path) -> None:
             name = member.filename.partition("/")[2]
             if _DROPPED.fullmatch(name):
                 continue
-            try:
-                content = archive.read(member)
-            except (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
-                raise ConversionError("import.torch", f"'{path.name}' is damaged: {error}") from error
+            content = read_member(path, archive, member.filename)
             if _PROGRAM.fullmatch(name):
                 content = _safe_program(path, content)
             elif _CONFIG.fullmatch(name):

@@ -11,7 +11,7 @@ from manifests.manifest import TaskSection
 from packager.errors import ConversionError
 from packager.importers._framework import BATCH, first_line, framework_predictor
 from packager.importers._importer import Imported
-from packager.importers._torch_files import describe_script, kind_of, open_archive, some
+from packager.importers._torch_files import describe_script, kind_of, open_archive, pickled_classes, some
 from packager.importers._torch_program import write_safe_copy
 from packager.importers._torch_script import read_script
 
@@ -49,7 +49,7 @@ def read_model(path: Path, options: Options) -> Imported:
     """The program as ONNX: inputs and outputs by its names, dimensions as free as it was exported with."""
     kind = kind_of(path)
     if kind in {"pickle", "safetensors"}:
-        raise _no_graph(path, pickled=kind == "pickle")
+        raise _no_graph(path, "weights without a graph" if kind == "safetensors" else _pickled(path))
     if kind == "script":
         if not options.trusted:
             raise _untrusted(path)
@@ -63,10 +63,14 @@ def read_model(path: Path, options: Options) -> Imported:
     return _import(path, _load(path, trusted=options.trusted))
 
 
-def _no_graph(path: Path, *, pickled: bool) -> ConversionError:
-    what = (
-        "pickled objects: a state dict, or a module whose code is elsewhere" if pickled else "weights without a graph"
-    )
+def _pickled(path: Path) -> str:
+    classes = pickled_classes(path)
+    if classes:
+        return f"pickled objects of classes whose code is elsewhere: {some(classes)}"
+    return "a state dict, weights without a graph"
+
+
+def _no_graph(path: Path, what: str) -> ConversionError:
     return ConversionError(
         "import.weights",
         f"'{path.name}' holds {what}",
