@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 _FUSIONS = (
     "common::dead_code_elimination",
     "common::noop_elimination",
+    "common::divide_to_multiply",
     "common::fuse_matmul_weight_bias",
     "common::fuse_linear_bias",
     "common::fuse_gelu_tanh_approximation",
     "common::fuse_gelu_exact",
+    "common::fuse_leaky_relu",
+    "common::merge_consecutive_paddings",
+    "common::fuse_pad_conv",
     "common::fuse_conv_scale",
     "common::fuse_conv_bias",
     "common::fuse_layernorm_or_instancenorm",
@@ -25,9 +29,12 @@ _FUSIONS = (
     "common::fuse_conv_batchnorm",
     "common::fuse_conv_scale",
     "common::fuse_conv_bias",
+    "common::merge_consecutive_relus",
     "common::merge_consecutive_reshapes",
     "common::merge_consecutive_transposes",
+    "common::fuse_transpose_matmul",
     "common::reduce_transposes",
+    "mil_backend::fuse_activation_silu",
     "common::remove_redundant_ops",
 )
 _HALF = "common::add_fp16_cast"
