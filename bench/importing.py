@@ -47,9 +47,7 @@ _SUFFIXES = {
     ".tflite", ".h5", ".hdf5", ".keras", ".pt", ".pth", ".jit", ".pkl", ".pickle", ".joblib", ".safetensors",
     ".mlmodel",
 }  # fmt: skip
-_RUNS_CODE = ("import.code", "import.pickle", "import.untrusted", "import.lambda", "import.torchscript")
-_SECONDS = 900.0
-_MEMORY = 8_000_000_000
+_RUNS_CODE = ("import.pickle", "import.code")
 
 
 class Case(NamedTuple):
@@ -90,7 +88,7 @@ def measured(case: Case) -> dict[str, object]:
         project = msgspec.structs.replace(project, model=model, cache=folder / "cache")
         cache = Cache(project.cache)
         try:
-            with Workers(cache.scratch, seconds=_SECONDS, memory=_MEMORY) as workers:
+            with Workers(cache.scratch, seconds=project.job_seconds, memory=project.job_memory) as workers:
                 steps = Steps(project, cache, workers)
                 step = steps.import_step(steps.fetch())
                 row["framework"] = step.order.framework

@@ -13,6 +13,7 @@ from packager.importers._importer import Imported
 from packager.importers._objects import library_of, read_object
 from packager.importers._sklearn_conversion import convert_estimator
 from packager.importers._sklearn_inputs import by_place, inputs_of
+from packager.importers._sklearn_soundness import check_soundness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,7 @@ def read_model(path: Path, options: Options) -> Imported:
     estimator, notes = read_object(path, options, _NAMESPACES)
     if not isinstance(estimator, BaseEstimator):
         raise ConversionError("import.sklearn", f"expected an estimator, got a {type(estimator).__name__}")
+    check_soundness(estimator)
     inputs = inputs_of(estimator)
     task, output = _task(estimator)
     model = convert_estimator(by_place(estimator, inputs.names), inputs)
