@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     import onnx
 
@@ -26,6 +26,8 @@ class Divergence(msgspec.Struct, frozen=True, kw_only=True):
 
     value: str
     """Its name in the program."""
+    source: str
+    """The name of what it was held against."""
     operator: str
     error: float
     """The largest difference, relative to the reference's largest magnitude; infinite where only one is finite."""
@@ -34,20 +36,32 @@ class Divergence(msgspec.Struct, frozen=True, kw_only=True):
 def divergences(program: Program, inputs: Arrays, reference: Mapping[str, Array]) -> list[Divergence]:
     """The error of every value that has a reference, in the order of the program.
 
-    `reference` holds values by the source's names; those that Core ML can't hold are found by what it makes of them.
+    `reference` holds values by the source's names. A value of the program belongs to the longest of them that its own
+    begins with, up to an underscore: the frontend adds the operation's name, coremltools ``_cast_fp16``. Of several
+    that belong to one, for a node that became several operations, the last is its result.
 
     Raises:
         TargetError: the program can't be evaluated.
     """
     expected = {_UNUSABLE.sub("_", name): value for name, value in reference.items()}
-    found: list[Divergence] = []
+    found: dict[str, Divergence] = {}
 
     def observe(name: str, operator: str, value: Any) -> None:  # noqa: ANN401 - a value of any MIL type
-        if name in expected and isinstance(value, np.ndarray) and value.shape == expected[name].shape:
-            found.append(Divergence(value=name, operator=operator, error=relative_error(value, expected[name])))
+        source = _source_of(name, expected)
+        if source and isinstance(value, np.ndarray) and value.shape == expected[source].shape:
+            found.pop(source, None)
+            found[source] = Divergence(
+                value=name, source=source, operator=operator, error=relative_error(value, expected[source])
+            )
 
     program.predict(inputs, observe=observe)
-    return found
+    return list(found.values())
+
+
+def _source_of(name: str, sources: Container[str]) -> str:
+    while name and name not in sources:
+        name = name.rpartition("_")[0]
+    return name
 
 
 def first_divergence(
