@@ -81,12 +81,12 @@ def main() -> int:
     return int(behind)
 
 
-def network() -> onnx.ModelProto:
-    """64 inputs, 32 hidden, 10 scores; the batch is free."""
+def network(hidden: int = 32) -> onnx.ModelProto:
+    """64 inputs, a hidden layer, 10 scores; the batch is free."""
     from onnx import TensorProto, helper, numpy_helper
 
     random = np.random.default_rng(0)
-    weights = {"w1": (64, 32), "b1": (32,), "w2": (32, 10), "b2": (10,)}
+    weights = {"w1": (64, hidden), "b1": (hidden,), "w2": (hidden, 10), "b2": (10,)}
     nodes = [
         helper.make_node("Gemm", ["x", "w1", "b1"], ["h"]),
         helper.make_node("Relu", ["h"], ["r"]),
@@ -106,11 +106,11 @@ def network() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def build(folder: Path) -> Path:
+def build(folder: Path, hidden: int = 32) -> Path:
     """Pack the network for cloud in `folder`; gives the public key."""
     import onnx
 
-    onnx.save(network(), folder / "model.onnx")
+    onnx.save(network(hidden), folder / "model.onnx")
     (folder / "pack.toml").write_text(
         '[model]\nname = "digits"\nversion = "1"\nsource = "model.onnx"\n[targets.cloud]\n'
     )

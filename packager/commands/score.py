@@ -39,7 +39,7 @@ def score(  # noqa: PLR0913 - each is an option of the command
         list[str] | None,
         typer.Option("--keep", metavar="NAME", show_default=False, help="A column to copy to the output; repeatable."),
     ] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Rows of a part: what an interruption costs.")] = 16384,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of a part: what an interruption costs.")] = 65536,
     workers: Annotated[
         int | None, typer.Option(min=1, show_default=False, help="Processes. Default: one a core.")
     ] = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 FORMATS = frozenset({".csv", ".parquet", ".arrow", ".npz"})
 _STATE = "run.json"
+_FAILED = "\0failed"
+"""The name of what is no column: the errors of a part's rows, as JSON."""
+_END = b"whole"
+"""The last bytes of a part: without them it was cut off."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +72,7 @@ class Output:
     def done(self) -> int:
         """How many parts stand there, from the first on without a gap."""
         count = 0
-        while self._part(count).is_file():
+        while _whole(self._part(count)):
             count += 1
         return count
 
@@ -76,12 +81,13 @@ class Output:
         failed = {**scored.failed, **chunk.bad}
         columns = self._columns(chunk, scored, failed)
         lines = [RowError(row=chunk.start + row, error=failed[row]) for row in sorted(failed)]
-        columns["failed"] = np.array([msgspec.json.encode(lines).decode()])
-        temporary = self._parts / "writing.npz"
+        columns[_FAILED] = np.array([msgspec.json.encode(lines).decode()])
+        temporary = self._parts / "writing"
         with temporary.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **columns)
-            stream.flush()
-            os.fsync(stream.fileno())
+            np.lib.format.write_array(stream, np.array(list(columns)), allow_pickle=False)
+            for array in columns.values():
+                np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+            stream.write(_END)
         temporary.rename(self._part(number))
         return len(failed)
 
@@ -91,18 +97,14 @@ class Output:
         rows, failed = 0, 0
         with self.errors.open("wb") as side:
             for part in self._all():
-                lines = msgspec.json.decode(str(part["failed"][0]), type=list[RowError])
+                lines = msgspec.json.decode(str(part[_FAILED][0]), type=list[RowError])
                 side.writelines(msgspec.json.encode(line) + b"\n" for line in lines)
                 failed += len(lines)
                 rows += len(part["row"])
         if not failed:
             self.errors.unlink()
         if self.path.suffix.lower() == ".npz":
-            parts = list(self._all())
-            with temporary.open("wb") as stream:
-                names = [name for name in parts[0] if name != "failed"] if parts else []
-                joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
-                np.savez(stream, allow_pickle=False, **joined)
+            self._join_arrays(temporary, rows)
         else:
             self._join_table(temporary)
         temporary.replace(self.path)
@@ -123,12 +125,13 @@ class Output:
             )
 
     def _part(self, number: int) -> Path:
-        return self._parts / f"{number:08}.npz"
+        return self._parts / f"{number:08}"
 
     def _all(self) -> Iterator[dict[str, Array]]:
         for number in range(self.done()):
-            with np.load(self._part(number), allow_pickle=False) as archive:
-                yield {name: archive[name] for name in archive.files}
+            with self._part(number).open("rb") as stream:
+                names = np.lib.format.read_array(stream, allow_pickle=False).tolist()
+                yield {name: np.lib.format.read_array(stream, allow_pickle=False) for name in names}
 
     def _columns(self, chunk: Chunk, scored: Scored, failed: dict[int, str]) -> dict[str, Array]:
         """Arrays by name, a row for each of the chunk's; those of rows that failed hold NaN, or zero."""
@@ -148,6 +151,27 @@ class Output:
             columns["label"] = np.where(ok, winners, "")
         columns["ok"] = ok
         return columns
+
+    def _join_arrays(self, temporary: Path, rows: int) -> None:
+        """An npz of all parts, array by array, so that one part at a time is in memory."""
+        first = next(self._all(), {})
+        with zipfile.ZipFile(temporary, "w") as archive:
+            for name in first:
+                if name == _FAILED:
+                    continue
+                # Texts have the width of the longest of all parts.
+                dtype = np.result_type(*(part[name].dtype for part in self._all()))
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                    np.lib.format.write_array_header_2_0(
+                        stream,
+                        {
+                            "descr": np.lib.format.dtype_to_descr(dtype),
+                            "fortran_order": False,
+                            "shape": (rows, *first[name].shape[1:]),
+                        },
+                    )
+                    for part in self._all():
+                        stream.write(part[name].astype(dtype, copy=False).data)
 
     def _join_table(self, temporary: Path) -> None:
         import pyarrow.csv
@@ -174,6 +198,15 @@ class Output:
                 temporary.touch()
 
 
+def _whole(path: Path) -> bool:
+    """Whether a part stands there with all its bytes; a power cut can leave one with its name and without them."""
+    if not path.is_file() or path.stat().st_size < len(_END):
+        return False
+    with path.open("rb") as stream:
+        stream.seek(-len(_END), os.SEEK_END)
+        return stream.read() == _END
+
+
 def _plain(array: Array) -> Array:
     """Texts as numpy's own, which need no pickle."""
     return array.astype(str) if array.dtype.kind == "O" else array
@@ -184,7 +217,7 @@ def _table(part: dict[str, Array], *, lists: bool) -> pa.Table:
 
     columns: dict[str, pa.Array] = {}
     for name, array in part.items():
-        if name == "failed":
+        if name == _FAILED:
             continue
         if array.ndim == 1:
             columns[name] = pa.array(array)
