@@ -101,8 +101,8 @@ class _Inflated(io.RawIOBase):
         return 0
 
 
-def open_stream(path: Path, source: BinaryIO) -> Stream:
-    """What `source`, the file at `path` from its start, holds.
+def open_stream(path: Path, source: BinaryIO, limit: int = BYTES_LIMIT) -> Stream:
+    """What `source`, the file at `path` from its start, holds; at most `limit` bytes are read of it, uncompressed.
 
     Raises:
         ConversionError: it is compressed in a way that is not known here.
@@ -110,20 +110,20 @@ def open_stream(path: Path, source: BinaryIO) -> Stream:
     head = source.read(6)
     source.seek(0)
     if head.startswith(b"\x1f\x8b"):
-        return Stream(cast("BinaryIO", gzip.GzipFile(fileobj=source)))
+        return Stream(cast("BinaryIO", gzip.GzipFile(fileobj=source)), limit)
     if head.startswith(b"BZh"):
-        return Stream(cast("BinaryIO", bz2.BZ2File(source)))
+        return Stream(cast("BinaryIO", bz2.BZ2File(source)), limit)
     if head.startswith((b"\xfd7zXZ", b"\x5d\x00")):
-        return Stream(cast("BinaryIO", lzma.LZMAFile(source)))
+        return Stream(cast("BinaryIO", lzma.LZMAFile(source)), limit)
     if is_zlib(head):
-        return Stream(cast("BinaryIO", io.BufferedReader(_Inflated(source), _BLOCK)))
+        return Stream(cast("BinaryIO", io.BufferedReader(_Inflated(source), _BLOCK)), limit)
     if head.startswith(_LZ4):
         raise ConversionError(
             "import.pickle",
             f"'{path.name}' is compressed by lz4: expected zlib, gzip, bz2, lzma, xz, or no compression",
             hint="store it with joblib.dump(model, path, compress=3)",
         )
-    return Stream(source)
+    return Stream(source, limit)
 
 
 def is_zlib(head: bytes) -> bool:

@@ -82,7 +82,7 @@ def first_class(path: Path) -> str:
     """
     try:
         with path.open("rb") as source:
-            Machine(open_stream(path, source), _stop_at_class, most=_FEW).follow()
+            Machine(open_stream(path, source, _START), _stop_at_class, most=_FEW).follow()
     except _Found as found:
         return found.name
     except ConversionError:
@@ -112,6 +112,8 @@ def scan_pickle(path: Path) -> Scan:
 
 
 _FEW = 2000
+_START = 1 << 20
+"""Bytes in which a model names its class; a bomb is not opened to find it."""
 _RECONSTRUCTORS = frozenset({Name("copyreg._reconstructor"), Name("copy_reg._reconstructor")})
 
 

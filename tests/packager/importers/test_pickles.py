@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import tracemalloc
+import zipfile
+import zlib
 from typing import TYPE_CHECKING
 
 import joblib
@@ -89,6 +91,25 @@ def test_what_a_trusted_pickle_names_is_told_all_the_same(tmp_path: Path) -> Non
 def test_the_library_of_a_skops_file_is_that_of_the_whole(forest: RandomForestClassifier, tmp_path: Path) -> None:
     skops.io.dump(forest, tmp_path / "model")
     assert library_of(tmp_path / "model") == "sklearn"
+
+
+def test_a_bomb_is_not_opened_to_find_out_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "model.joblib"
+    size = 40 << 20
+    path.write_bytes(zlib.compress(b"\x80\x04X" + size.to_bytes(4, "little") + bytes(size) + b"0c__main__\nModel\n."))
+    tracemalloc.start()
+    try:
+        assert library_of(path) == "pickle"
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("data", [b'{"__module__":' * 50_000, b"{}", b"[" * 200_000])
+def test_a_schema_that_is_none_is_of_no_library(tmp_path: Path, data: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "model", "w") as archive:
+        archive.writestr("schema.json", data)
+    assert library_of(tmp_path / "model") == ""
 
 
 @pytest.mark.parametrize("data", [b"", b"PK", b"PK\x05\x06" + b"\0" * 18, b"x", b"{}"])
