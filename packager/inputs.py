@@ -35,7 +35,7 @@ def declare_inputs(model: onnx.ModelProto, tables: Mapping[str, InputTable]) -> 
     Raises:
         ConfigError: a table does not fit the model; the message names the field's path.
     """
-    _free_negative(model)
+    _free_unknown(model)
     constants: dict[str, NDArray[np.generic]] = {}
     declared: dict[str, DeclaredInput] = {}
     maximum: dict[str, int] = {}
@@ -56,11 +56,11 @@ def declare_inputs(model: onnx.ModelProto, tables: Mapping[str, InputTable]) -> 
     return DeclaredInputs(declared, maximum, constants)
 
 
-def _free_negative(model: onnx.ModelProto) -> None:
-    """Leave dimensions free that some exporters write as -1; to ONNX that is a number."""
+def _free_unknown(model: onnx.ModelProto) -> None:
+    """Leave dimensions free that some exporters write as -1, to ONNX a number, or as ``?``, to ONNX a name."""
     for entry in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
         for size in entry.type.tensor_type.shape.dim:
-            if size.dim_value < 0:
+            if size.dim_value < 0 or size.dim_param == "?":
                 size.Clear()
 
 
@@ -108,23 +108,30 @@ def _bind(model: onnx.ModelProto, entry: onnx.ValueInfoProto, shape: tuple[int |
             sizes.add()
     if len(sizes) != len(shape):
         raise _wrong(entry.name, "shape", f"expected {len(sizes)} dimensions, got {len(shape)}")
-    bound: dict[str, int | str] = {}
+    bound: dict[str, set[int | str]] = {}
     for axis, (size, wanted) in enumerate(zip(sizes, shape, strict=True)):
         if size.HasField("dim_value") and size.dim_value != wanted:
             raise _wrong(entry.name, "shape", f"the model fixes dimension {axis} at {size.dim_value}, got {wanted}")
         if size.dim_param:
-            bound[size.dim_param] = wanted
-        else:
-            _set(size, wanted)
-    _rename(model, bound)
+            bound.setdefault(size.dim_param, set()).add(wanted)
+        _set(size, wanted)
+    _rename(model, entry.name, bound)
 
 
-def _rename(model: onnx.ModelProto, bound: Mapping[str, int | str]) -> None:
-    """Give dimensions that go by a name their value, or another name."""
+def _rename(model: onnx.ModelProto, done: str, bound: Mapping[str, set[int | str]]) -> None:
+    """Give dimensions that go by a name their value, or another name, in all tensors but `done`.
+
+    What gets two values is no name, whatever the exporter meant, and is forgotten.
+    """
     for value in [*model.graph.input, *model.graph.output]:
+        if value.name == done:
+            continue
         for size in value.type.tensor_type.shape.dim:
-            if size.dim_param in bound:
-                _set(size, bound[size.dim_param])
+            values = bound.get(size.dim_param, set()) if size.dim_param else set()
+            if len(values) == 1:
+                _set(size, next(iter(values)))
+            elif values:
+                size.Clear()
 
 
 def _set(size: onnx.TensorShapeProto.Dimension, wanted: int | str) -> None:

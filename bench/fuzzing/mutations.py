@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import zipfile
@@ -151,7 +152,7 @@ def _change(holder: object, key: object, source: random.Random) -> None:
         if isinstance(value, int | float) and source.random() < 0.5:  # noqa: PLR2004 - likewise
             holder[key] = value * source.choice((-1, 2, 1000)) + source.choice((-1, 0, 1))  # type: ignore[index]  # likewise
         else:
-            holder[key] = source.choice(_VALUES)  # type: ignore[index]  # likewise
+            holder[key] = copy.deepcopy(source.choice(_VALUES))  # type: ignore[index]  # likewise
 
 
 def _in_lines(data: bytes, source: random.Random) -> bytes:

@@ -90,7 +90,10 @@ def run(job: Job) -> Iterator[Verdict]:
         child = os.fork()
         if child == 0:
             os.close(reading)
-            _take_batch(job, number, min(end, number + _BATCH), writing)
+            try:
+                _take_batch(job, number, min(end, number + _BATCH), writing)
+            finally:
+                os._exit(1)  # whatever happened: nobody goes on as a second parent
         os.close(writing)
         for verdict in _listen(job, child, reading, number):
             yield verdict

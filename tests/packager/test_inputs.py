@@ -75,6 +75,17 @@ def test_a_shape_binds_a_dimension_wherever_its_name_stands() -> None:
     assert signature.outputs[0].shape == ("n", 3, 20, 30)
 
 
+@pytest.mark.parametrize("name", ["?", "unknown"])
+def test_a_name_that_stands_for_what_is_unknown_is_no_name(name: str) -> None:
+    model = resampler()
+    for entry in (model.graph.input[0], model.graph.output[0]):
+        for axis in (2, 3):
+            entry.type.tensor_type.shape.dim[axis].dim_param = name
+    signature = model_signature(taken(model, x=InputTable(shape=("n", 3, 48, 192))).model)
+    assert signature.inputs[0].shape == ("n", 3, 48, 192)
+    assert signature.outputs[0].shape == ("n", 3, 48, 192)
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
