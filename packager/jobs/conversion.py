@@ -11,6 +11,7 @@ import msgspec
 from manifests.digests import check_file
 from manifests.manifest import BaselineSection, FileSection, GoldenSection, ParitySection, TaskSection
 from packager.errors import ConversionError
+from packager.hub.refusals import with_reasons
 from packager.measures.baseline import describe_training
 from packager.measures.golden import write_golden
 from packager.measures.latency import Latency, measure_latency
@@ -135,7 +136,7 @@ def _prepared(source: Path, target: Target, options: msgspec.Struct, out: Path) 
     import onnx
 
     model, passes = prepare_for(onnx.load(source), target, options)
-    findings = target.unsupported(model, options)
+    findings = with_reasons(target.unsupported(model, options), model)
     if findings:
         raise _unsupported(target.name, findings)
     prepared = out / "prepared.onnx"

@@ -9,6 +9,7 @@ import msgspec
 
 from packager.errors import ConversionError
 from packager.hub.graph import all_nodes
+from packager.hub.refusals import with_reasons
 from packager.importers._operators import unknown_operators
 from packager.preparation import prepare_for
 from packager.registry import Registration, open_target
@@ -111,7 +112,7 @@ def _findings(model: onnx.ModelProto, target: Target, options: msgspec.Struct) -
             reason=finding.reason,
             hint=finding.hint,
         )
-        for finding in target.unsupported(model, options)
+        for finding in with_reasons(target.unsupported(model, options), model)
     )
 
 
