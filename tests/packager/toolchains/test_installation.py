@@ -133,7 +133,7 @@ def test_what_a_killed_installation_left_is_not_used_and_made_anew(tmp_path: Pat
         surroundings = {**os.environ, "PIP_INDEX_URL": index, "PIP_NO_INDEX": "", "PIP_FIND_LINKS": ""}
         command = [sys.executable, "-c", INSTALL, str(tmp_path / "locks"), str(root)]
         process = subprocess.Popen(command, env=surroundings, stdout=subprocess.DEVNULL, start_new_session=True)
-        silent.settimeout(60)
+        silent.settimeout(150)
         try:
             silent.accept()[0].close()  # pip is at work
         finally:
