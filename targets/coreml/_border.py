@@ -95,15 +95,18 @@ def features(g: Emission, source: Source, wishes: Wishes) -> Iterable[Feature]:
             yield Feature(name, g.name(name), _border(g, dtype), shape or (1,))
 
 
-def named(sizes: Iterable[Any], symbols: Mapping[str, Any]) -> tuple[int | str, ...]:
-    """A shape of MIL with the source's names for its symbols."""
+def named(sizes: Iterable[Any], symbols: Mapping[str, Any], output: str) -> tuple[int | str, ...]:
+    """A shape of MIL with the source's names for its symbols; others are named after the output and its axis."""
     names = {str(symbol): name for name, symbol in symbols.items()}
-    return tuple(
-        int(size)
-        if isinstance(size, int | np.integer)
-        else re.sub(r"is\d+", lambda m: names.get(m[0], m[0]), str(size))
-        for size in sizes
-    )
+    found: list[int | str] = []
+    for axis, size in enumerate(sizes):
+        if isinstance(size, int | np.integer):
+            found.append(int(size))
+            continue
+        parts = re.split(r"(is\d+)", str(size))
+        own = f"{output}_{axis}"
+        found.append("".join(names.get(part, own if re.fullmatch(r"is\d+", part) else part) for part in parts))
+    return tuple(found)
 
 
 def _border(g: Emission, dtype: np.dtype[Any]) -> np.dtype[Any]:

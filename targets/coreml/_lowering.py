@@ -99,7 +99,7 @@ def _finished(
             found.append(state._replace(source=name))
             continue
         var = given_out(g, values[name], ends.names[name], variables)
-        feature = Feature(name, var.name, g.kind(var), named(var.shape, ends.symbols))
+        feature = Feature(name, var.name, g.kind(var), named(var.shape, ends.symbols, name))
         if labels is not None and name == labels.output:
             check_labels(feature, labels)
             feature = feature._replace(name=SCORES)

@@ -124,17 +124,21 @@ def conv_transpose(g: Emission, node: Node, x: Value, weights: Value, bias: Valu
     before, after, extra, view = _cut(node, x, weights)
     if weights.constant is None:
         return _transposed_live(g, x, weights, bias, (before, after, extra, view, groups))
-    # The whole spread without any cut, then the part that is wanted: MIL's own paddings can't be negative or uneven.
-    whole = g.op(
+    ends = [pad - more for more, pad in zip(extra, after, strict=True)]
+    own = min(*before, *ends) >= 0
+    # What MIL can't cut itself, because it is to grow at an end, is made whole first.
+    result = g.op(
         "conv_transpose",
         x=x,
         weight=weights,
         strides=list(view.strides),
-        pad_type="valid",
+        pad_type="custom" if own else "valid",
+        pad=[pad for pair in zip(before, ends, strict=True) for pad in pair] if own else [0] * (2 * len(before)),
         dilations=list(view.dilations),
         groups=groups,
     )
-    result = bordered(g, whole, [-pad for pad in before], [more - pad for more, pad in zip(extra, after, strict=True)])
+    if not own:
+        result = bordered(g, result, [-pad for pad in before], [-pad for pad in ends])
     if bias is None:
         return result
     return a.add(g, result, g.reshape(bias, (bias.shape[0], *(1,) * (x.rank - 2))))
@@ -143,7 +147,7 @@ def conv_transpose(g: Emission, node: Node, x: Value, weights: Value, bias: Valu
 def _cut(node: Node, x: Value, weights: Value) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], Window]:
     """What goes at the start and the end of each axis, what is added at the end, and the window."""
     rank = x.rank - 2
-    view = window(node, x.shape[2:], weights.shape[2:], (1,) * rank)
+    view = window(node, spatial(x, node), weights.shape[2:], (1,) * rank)
     extra = node.integers("output_padding") or (0,) * rank
     shape = node.integers("output_shape")
     mode = node.text("auto_pad", "NOTSET")

@@ -43,6 +43,8 @@ def resize(
         bool(node.integer("exclude_outside", 0)),
         bool(node.integer("antialias", 0)),
     )
+    if None in x.sizes:
+        return _of_free_sizes(g, node, scheme, x, scales)
     axes = _axes(node, x, roi, scales, sizes)
     if scheme.mode != "nearest" and x.dtype.kind != "f":
         raise UnsupportedError(f"mode '{scheme.mode}' of {x.dtype.name} has no kernel")
@@ -128,6 +130,23 @@ def _by_kernel(
                 "resize_bilinear", x=x, target_size_height=sizes[0], target_size_width=sizes[1], sampling_mode=name
             )
     return None
+
+
+def _of_free_sizes(g: Emission, node: Node, scheme: Scheme, x: Value, scales: Value | None) -> Value:
+    """X whose sizes are not known, each element of its plane repeated: that alone needs no numbers."""
+    factors = [float(factor) for factor in scales.array("scales")] if scales is not None else []
+    along = [x.axis(axis) for axis in node.integers("axes")] or list(range(x.rank))
+    by_axis = dict(zip(along, factors, strict=False))
+    plane = [int(by_axis.get(axis, 1)) for axis in (2, 3)]
+    others = [factor for axis, factor in by_axis.items() if axis not in {2, 3}]
+    whole = [by_axis.get(axis, 1.0) == factor for axis, factor in zip((2, 3), plane, strict=True)]
+    if scheme.mode != "nearest" or x.rank != _PLANE or not factors or not all(whole) or set(others) - {1.0}:
+        raise UnsupportedError("it needs shapes that are numbers, unless it repeats the elements of a plane")
+    for factor in plane:
+        rows = matrix(scheme, Axis(_PLANE, _PLANE * factor, float(factor)))
+        if not np.array_equal(rows, np.kron(np.eye(_PLANE), np.ones((factor, 1)))):
+            raise UnsupportedError("it needs shapes that are numbers, unless it repeats the elements of a plane")
+    return g.op("upsample_nearest_neighbor", x=x, scale_factor_height=plane[0], scale_factor_width=plane[1])
 
 
 def _linear(axis: Axis, *, aligned: bool, half: bool) -> NDArray[np.float64]:

@@ -150,7 +150,26 @@ def converted(g: Emission, x: Value, dtype: np.dtype[np.generic]) -> Value:
 def expand(g: Emission, node: Node, x: Value, shape: Value) -> Value:
     """X broadcast against a shape."""
     del node
+    if shape.constant is None:
+        if x.dtype == np.bool_:
+            raise UnsupportedError("it broadcasts booleans against a computed shape")
+        return a.add(g, x, _filled(g, shape, g.scalar(0, x)))
     return a.repeated(g, x, np.broadcast_shapes(x.shape, shape.integers("shape")))
+
+
+@operator("ConstantOfShape", since=9)
+def constant_of_shape(g: Emission, node: Node, shape: Value) -> Value:
+    """A tensor of a computed shape that holds one number."""
+    value = node.attributes.get("value")
+    number = np.zeros(1, np.float32) if value is None else onnx.numpy_helper.to_array(value)
+    return _filled(g, shape, g.constant(number.reshape(())))
+
+
+def _filled(g: Emission, shape: Value, number: Value) -> Value:
+    """A tensor of a computed shape that holds one number; MIL has it for floats and int32."""
+    if number.dtype == np.bool_:
+        return g.cast(_filled(g, shape, g.cast(number, np.int32)), np.bool_)
+    return g.op("fill", number.dtype, shape=g.cast(shape, np.int32), value=number)
 
 
 @operator("Tile", since=6)
@@ -210,7 +229,6 @@ def size(g: Emission, node: Node, x: Value) -> Value:
 def range_(g: Emission, node: Node, start: Value, limit: Value, delta: Value) -> Value:
     """Numbers from one bound to another by steps."""
     del node
-    if not all(each.dtype.kind == "i" for each in (start, limit, delta)):
-        raise UnsupportedError("how long it is depends on what the model is given")
-    begin, end, step = (g.cast(each, np.int32) for each in (start, limit, delta))
+    kind = np.int32 if start.dtype.kind == "i" else np.float32
+    begin, end, step = (g.cast(g.reshape(each, ()), kind) for each in (start, limit, delta))
     return g.op("range_1d", start.dtype, start=begin, end=end, step=step)

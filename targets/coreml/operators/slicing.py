@@ -235,8 +235,11 @@ def pad(g: Emission, node: Node, x: Value, pads: Value, fill: Value | None = Non
         return padded(g, x, before, after, fill)
     if mode not in _MODES:
         raise UnsupportedError(f"mode '{mode}' is not served: expected one of constant, {', '.join(_MODES)}")
-    for axis, size in enumerate(x.shape):
+    for axis in range(x.rank):
         if before[axis] or after[axis]:
+            size = x.sizes[axis]
+            if size is None:
+                raise UnsupportedError(f"it pads axis {axis}, which is free, by mode '{mode}'")
             # numpy's own pad of the places says which element each new place copies
             places = np.pad(np.arange(size), (before[axis], after[axis]), mode=mode)  # type: ignore[call-overload]  # a literal of numpy's
             x = looked_up(g, x, axis, places)

@@ -125,3 +125,74 @@ def test_an_entry_that_is_neither_size_nor_range_nor_choices_is_refused(
     with pytest.raises(TargetError) as caught:
         convert(target, free_mlp, dimensions={"batch": entry})
     assert caught.value.code == "coreml.dimensions"
+
+
+FREE = {
+    "nearest": (
+        [
+            helper.make_node(
+                "Resize", ["x", "", "scales"], ["y"], coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+            )
+        ],
+        {"scales": np.array([1, 1, 2, 3], np.float32)},
+    ),
+    "transposed convolution": (
+        [helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2, 2], pads=[1, 0, 1, 0])],
+        {"w": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)},
+    ),
+    "average pool": (
+        [helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], pads=[1, 1, 0, 0])],
+        {},
+    ),
+    "expand": (
+        [
+            helper.make_node("Shape", ["x"], ["shape"]),
+            helper.make_node("Expand", ["row", "shape"], ["wide"]),
+            helper.make_node("Mul", ["wide", "x"], ["y"]),
+        ],
+        {"row": np.array([[[[2.0]], [[3.0]]]], np.float32)},
+    ),
+    "constant of shape": (
+        [
+            helper.make_node("Shape", ["x"], ["shape"], start=2),
+            helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+            helper.make_node("Add", ["zeros", "x"], ["y"]),
+        ],
+        {},
+    ),
+    "reshape": (
+        [helper.make_node("Reshape", ["x", "wanted"], ["y"])],
+        {"wanted": np.array([0, 0, -1], np.int64)},
+    ),
+    "slice and joint": (
+        [
+            helper.make_node("Slice", ["x", "start", "end", "axis"], ["part"]),
+            helper.make_node("Concat", ["part", "x"], ["y"], axis=3),
+        ],
+        {name: np.array([value], np.int64) for name, value in (("start", 1), ("end", 2**62), ("axis", 3))},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_an_operator_that_needs_no_numbers_is_right_at_every_size(
+    name: str, build: Build, convert: Convert, reference: Reference
+) -> None:
+    nodes, constants = FREE[name]
+    rank = 3 if name == "reshape" else 4
+    model = build(nodes, {"x": ["batch", 2, "height", "width"]}, {"y": [f"y{axis}" for axis in range(rank)]}, constants)
+    _, folder = convert(target, model, dimensions={"*": "1..9"}, precision="float32")
+    program = load_program(folder / PACKAGE)
+    for shape in ((1, 2, 4, 5), (3, 2, 7, 4)):
+        x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+        np.testing.assert_allclose(
+            program.predict({"x": x})["y"], reference(model, {"x": x})["y"], rtol=1e-5, atol=1e-6
+        )
+
+
+def test_sizes_that_the_model_computes_have_names_that_stay_the_same(build: Build, convert: Convert) -> None:
+    nodes, constants = FREE["expand"]
+    model = build(nodes, {"x": [1, 2, "height", 4]}, {"y": [f"y{axis}" for axis in range(4)]}, constants)
+    first, _ = convert(target, model, dimensions={"height": "1..9"})
+    second, _ = convert(target, model, dimensions={"height": "1..9"})
+    assert first == second
