@@ -29,9 +29,7 @@ def explain(
     inputs: Inputs = None,
     sarif: Annotated[
         Path | None,
-        typer.Option(
-            "--sarif", metavar="FILE", show_default=False, help="Write the findings there too, as SARIF."
-        ),
+        typer.Option("--sarif", metavar="FILE", show_default=False, help="Write the findings there too, as SARIF."),
     ] = None,
     folder: Folder = Path(),
     output: Form = Output.TEXT,
