@@ -10,7 +10,7 @@ import pytest
 
 from agent.inventory import _numbers
 from agent.runtimes import _runtime
-from agent.runtimes.coreml import _Package
+from agent.runtimes.coreml import _array, _Package
 from targets.coreml.evaluator import load_program
 from targets.coreml.evaluator._package import specification
 from tests.targets.coreml.evaluator.programs import builder, saved, target, types
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 X = np.array([1, 2, 3], np.float32)
+
+
+class Memory(dict[str, Any]):
+    """What `MLState` is there."""
+
+    def read_state(self, name: str) -> Any:
+        return self[name]
+
+    def write_state(self, name: str, value: Any) -> None:
+        self[name] = value
 
 
 class EvaluatedModel:
@@ -32,7 +42,7 @@ class EvaluatedModel:
         return self._specification
 
     def make_state(self) -> Any:
-        return self._program.new_state()
+        return Memory(self._program.new_state())
 
     def predict(self, inputs: Any, state: Any = None) -> Any:
         return self._program.predict(inputs, state=state)
@@ -93,3 +103,15 @@ def test_the_version_on_a_mac_is_the_ios_release_with_the_same_operators(
     monkeypatch.setattr("platform.system", lambda: "Darwin")
     monkeypatch.setattr("platform.mac_ver", lambda: (macos, ("", "", ""), "arm64"))
     assert _runtime.installed_version("coreml") == release
+
+
+def test_a_state_can_be_given_and_comes_back_as_the_output_that_it_is_next(counter: Path) -> None:
+    model = EvaluatedModel(counter)
+    model.get_spec().description.metadata.userDefined["packtrain.states"] = '{"memory": "next"}'
+    result = _Package(model).run({"x": X, "memory": np.array([10, 10, 10], np.float32)})
+    assert result["y"].tolist() == [11, 12, 13]
+    assert result["next"].tolist() == [11, 12, 13]
+
+
+def test_scores_by_label_come_as_one_row() -> None:
+    assert _array({"cat": 0.25, "dog": 0.75}).tolist() == [[0.25, 0.75]]

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from manifests.manifest import SignatureSection, TensorSection
 from targets.coreml._coremltools import coremltools, part
 from targets.coreml.evaluator import EvaluationError, InputError, PackageError, load_program
 from targets.coreml.evaluator._specification import messages
-from targets.coreml.evaluator.runner import EvaluatorRunner
 from tests.targets.coreml.evaluator.programs import builder, saved, sum_of_two, target, types
 
 if TYPE_CHECKING:
@@ -55,15 +53,6 @@ def test_float16_is_rounded_after_each_operation(tmp_path: Path) -> None:
     assert result.dtype == np.float16
     # Above 2048 a float16 counts in twos.
     assert result.tolist() == [2.0]
-
-
-def test_a_runner_gives_the_signatures_types_and_says_that_it_is_emulated(tmp_path: Path) -> None:
-    tensors = tuple(TensorSection(name=name, dtype="float32", shape=(3,)) for name in "ab")
-    outputs = (TensorSection(name="y", dtype="float64", shape=(3,)),)
-    runner = EvaluatorRunner(sum_of_two(tmp_path), SignatureSection(inputs=tensors, outputs=outputs))
-    result = runner.run({"a": A, "b": B})["y"]
-    runner.close()
-    assert (runner.fidelity, result.dtype) == ("emulated", np.float64)
 
 
 @pytest.mark.parametrize(
