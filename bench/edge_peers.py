@@ -128,7 +128,10 @@ def _onnx2tf(folder: Path) -> Path | dict[str, object]:
         private = folder / "private.onnx"  # it rewrites what it is given
         shutil.copy(model, private)
         command = [_environment() / "bin" / "onnx2tf", "-i", private, "-o", folder / "theirs", "-dsm", "-doem"]
-        done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=_LIMIT)
+        try:
+            done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=_LIMIT)
+        except subprocess.TimeoutExpired:
+            return {"failure": f"onnx2tf takes more than {_LIMIT} s"}
         found = next((folder / "theirs").glob("*float32.tflite"), None)
         kept.mkdir(parents=True)
         if found is None:

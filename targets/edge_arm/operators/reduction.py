@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from targets.edge_arm._graph import Tensor
 from targets.edge_arm._registry import UnsupportedError, operator
+from targets.edge_arm.operators.slicing import entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,16 +185,16 @@ def one_hot(g: Emission, node: Node, indices: Value, depth: Value, values: Value
     """Vectors that hold the first of two values, but the second at one index, along a new axis."""
     axis = node.integer("axis", -1)
     axis = axis + indices.rank + 1 if axis < 0 else axis
-    size = int(depth.number("depth"))
+    declared = node.shapes[0]
+    size = int(depth.number("depth")) if declared is None else declared[axis]
     places = g.cast(indices, np.int64)
-    pair = values.array("values")
     if values.stored.name not in {"float32", "int32", "bool"}:
         raise UnsupportedError(f"ONE_HOT of {values.dtype.name} has no kernel")
     negative = g.elementwise("LESS", places, g.scalar(0, places), dtype=bool, options=schema.LessOptionsT())
     places = g.select(negative, g.add(places, g.scalar(size, places)), places)
     tensor = g.tensor(places)
     shape = (*indices.shape[:axis], size, *indices.shape[axis:])
-    off, on = (g.tensor(g.constant(np.array(number, values.dtype))) for number in np.ravel(pair))
+    off, on = (g.tensor(entry(g, values, 0, place)) for place in range(2))
     count = g.graph.constant(np.array(size, np.int32))
     options = schema.OneHotOptionsT(axis=axis)
     return g.made(g.graph.add("ONE_HOT", [tensor, count, on, off], shape, values.stored, options), values.dtype)

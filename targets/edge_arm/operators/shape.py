@@ -189,7 +189,11 @@ def size(g: Emission, node: Node, x: Value) -> Value:
 
 
 @operator("Range", since=11)
-def range_(g: Emission, node: Node, *bounds: Value) -> Value:
-    """Nothing: of constant bounds it is a constant before anything is emitted."""
-    del g, node, bounds
-    raise UnsupportedError("how long it is depends on what the model is given")
+def range_(g: Emission, node: Node, start: Value, limit: Value, delta: Value) -> Value:
+    """Numbers at even distances, as many as the model declares."""
+    del limit
+    (shape,) = node.shapes
+    if shape is None:
+        raise UnsupportedError("how long it is depends on what the model is given")
+    steps = g.constant(np.arange(shape[0]).astype(start.dtype))
+    return g.add(g.mul(steps, g.reshape(delta, ())), g.reshape(start, ()))
