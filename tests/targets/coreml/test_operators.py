@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     Verdicts = dict[str, dict[str, Verdict]]
 
 
-FROZEN_PASSED = 919
-LIVE_PASSED = 398
+FROZEN_PASSED = 921
+LIVE_PASSED = 400
 """What passed when this was written; fewer is a regression."""
 
 
