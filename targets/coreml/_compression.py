@@ -28,7 +28,7 @@ _TAKERS = frozenset({"conv", "conv_transpose", "einsum", "gather", "gru", "linea
 """Operators whose constants are weights."""
 _LADDER = ("palettize-4", "palettize-6", "int8", "none")
 """What `auto` tries for each weight, the smallest first."""
-_TURNS = 60
+_TURNS = 200
 """Steps of the search for a palette, which ends before when nothing moves any more."""
 _LEVELS = 127
 _PERCENT = 100
@@ -138,7 +138,8 @@ def _palette_function(bits: int) -> Callable[[Array], tuple[Array, Array]]:
 def palette(weight: Array, bits: int) -> tuple[Array, Array]:
     """The entries, and for each weight the place of its own, such that the squared differences are small.
 
-    Lloyd's algorithm in one dimension from evenly filled groups: the same result for the same weights, always.
+    Lloyd's algorithm in one dimension: the same result for the same weights, always. It starts with entries as dense as
+    the cube root of the weights, which is the best density for many of them (Panter and Dite, 1951).
     """
     values, places, counts = np.unique(weight.astype(np.float64), return_inverse=True, return_counts=True)
     size = 1 << bits
@@ -147,7 +148,9 @@ def palette(weight: Array, bits: int) -> tuple[Array, Array]:
         return entries.astype(weight.dtype), places.reshape(weight.shape)
     mass = np.concatenate([[0.0], np.cumsum(counts)])
     moment = np.concatenate([[0.0], np.cumsum(values * counts)])
-    edges = np.searchsorted(mass[1:], np.arange(1, size) * mass[-1] / size)
+    held, bounds = np.histogram(values, bins=size, weights=counts)
+    dense = np.concatenate([[0.0], np.cumsum(np.cbrt(held))])
+    edges = np.searchsorted(values, np.interp(np.arange(1, size) * dense[-1] / size, dense, bounds))
     for _ in range(_TURNS):
         borders = np.concatenate([[0], edges, [len(values)]])
         held = mass[borders[1:]] - mass[borders[:-1]]

@@ -173,3 +173,12 @@ def test_a_constant_that_is_no_weight_stays_what_it_is(tmp_path: Path, method: s
     methods = chosen(load_program(saved(tmp_path, program)), [call], 0.5) if method == "auto" else method
     compress(program, methods)
     assert np.array_equal(load_program(saved(tmp_path, program)).predict(call)["y"], places)
+
+
+@pytest.mark.parametrize(("bits", "error"), [(4, 0.2), (6, 0.08), (8, 0.01)])
+def test_a_palette_reaches_far_weights_as_well_as_near_ones(bits: int, error: float) -> None:
+    # Student's t with two degrees of freedom: a few weights a hundred times as large as most.
+    far = np.random.default_rng(0).standard_t(2, 20000).astype(np.float16)
+    entries, places = palette(far, bits)
+    apart = entries[places].astype(np.float64) - far
+    assert np.sqrt(np.mean(apart**2)) < error * np.std(far.astype(np.float64))
