@@ -213,7 +213,7 @@ def _read_report(kind: Kind, folder: Path, code: int, result: type[_Result]) -> 
     if (folder / _RESULT).exists():
         return msgspec.json.decode((folder / _RESULT).read_bytes(), type=result)
     if not (folder / _PROBLEM).exists():
-        hint = "\n".join(part for part in (_tail(folder / _LOG), _tail(folder / _STACK)) if part)
+        hint = "\n".join(part for part in (_tail(folder / _LOG), _head(folder / _STACK)) if part)
         raise ConversionError("worker.crash", f"{kind} crashed {_cause(folder, code)}", hint=hint)
     problem = msgspec.json.decode((folder / _PROBLEM).read_bytes(), type=_Problem)
     classes = {error.exit_code: error for error in (ConfigError, NetworkError, ToolchainError)}
@@ -246,6 +246,15 @@ def _tail(path: Path) -> str:
         log.seek(max(0, size - _TAIL_BYTES))
         text = log.read().decode(errors="replace")
     return redact("\n".join(text.strip().splitlines()[-_TAIL_LINES:]))
+
+
+def _head(path: Path) -> str:
+    """The first lines of a crash's stack, whose first is where it happened; empty where there is none."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as stack:
+        text = stack.read(_TAIL_BYTES).decode(errors="replace")
+    return redact("\n".join(text.strip().splitlines()[:_TAIL_LINES]))
 
 
 def _own_packages(folder: Path) -> Path:

@@ -31,8 +31,8 @@ ORDER = importation.Order(
 def test_a_worker_that_ends_with_a_traceback_reports_its_last_words(tmp_path: Path) -> None:
     with (
         Workers(tmp_path, seconds=60, memory=1 << 33) as workers,
-        pytest.raises(ConversionError, match="importation crashed with exit code 1: FileNotFoundError") as caught,
-        workers.job("importation", ORDER, importation.Importation),
+        pytest.raises(ConversionError, match="importation crashed with exit code 1: ModuleNotFoundError") as caught,
+        workers.job("importation", msgspec.structs.replace(ORDER, framework="none"), importation.Importation),
     ):
         pass
     assert 'File "' in caught.value.hint
