@@ -25,6 +25,7 @@ from targets.edge_arm._lowering import lower
 from targets.edge_arm._native import ship
 from targets.edge_arm._registry import served
 from targets.edge_arm._signature import stored_signature
+from targets.edge_arm._slopes import join_slopes
 from targets.edge_arm._source import read_source
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
         return ship(native[1], options, out)
     lowered = _free_lowered(loaded, options) if options.batch == "free" else _lowered(loaded, options)
     given = moved_arrays(calibration, lowered)
+    if options.quantize in {"none", "float16"}:
+        join_slopes(lowered.graph)
     choice = choose(lowered.graph, options, given)
     path = out / _ENTRY
     path.write_bytes(choice.made.data)

@@ -117,3 +117,22 @@ def test_a_factor_of_a_reshaped_product_spares_who_reads_the_product_later(codes
     ]
     constants = {"w": np.eye(3, dtype=np.float32), "seven": np.array(7, np.float32), "shape": np.array([1, 2, 3])}
     codes(nodes, {"x": [2, 3]}, {"y": [1, 2, 3], "z": [2, 3]}, constants)
+
+
+@pytest.mark.parametrize(("quantize", "code"), [("none", "PRELU"), ("float16", "PRELU"), ("dynamic-int8", "MINIMUM")])
+def test_a_slope_per_channel_is_one_operation_unless_its_parts_are_to_be_quantized(
+    build: Build, convert: Convert, reference: Reference, quantize: str, code: str
+) -> None:
+    random = np.random.default_rng(6)
+    constants = {
+        "w": random.standard_normal((8, 3, 3, 3)).astype(np.float32),
+        "slope": random.standard_normal((8, 1, 1)).astype(np.float32),
+    }
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("PRelu", ["c", "slope"], ["y"])]
+    model = build(nodes, {"x": [1, 3, 8, 8]}, {"y": [1, 8, 6, 6]}, constants)
+    artifact, folder = convert(target, model, quantize=quantize)
+    assert code in artifact.runtime.operators
+    x = random.standard_normal((1, 3, 8, 8)).astype(np.float32)
+    runner = target.runner(artifact, folder)
+    got, wanted = runner.run({"x": x})["y"], reference(model, {"x": x})["y"]
+    assert np.sqrt(np.mean((got - wanted) ** 2)) <= artifact.parity_limit * np.sqrt(np.mean(wanted**2))
