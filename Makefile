@@ -39,7 +39,7 @@ check: development toolchains
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.ci/debian docker-registry
-	$(PYTHON) -m pytest -q tests/docs
+	$(PYTHON) -m pytest -q -n 2 tests/docs
 	$(UV) run --quiet --locked --isolated --no-default-groups --extra pack pack --help >/dev/null
 	$(UV) run --quiet --locked --isolated --no-default-groups pack-agent --help >/dev/null
 
@@ -93,7 +93,7 @@ bench-score: development
 
 docs: development toolchains
 	.ci/debian docker-registry
-	$(PYTHON) -m pytest -q tests/docs
+	$(PYTHON) -m pytest -q -n 2 tests/docs
 
 # What a user installs; nothing is taken away that `development` brought.
 environment:
