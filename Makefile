@@ -22,7 +22,7 @@ SHELL := /bin/sh
 UV := .ci/uv
 PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
-DEBIAN := mosquitto chromium docker-registry
+DEBIAN := mosquitto chromium docker-registry gcc-arm-none-eabi libnewlib-arm-none-eabi
 
 .PHONY: demo test check oracle-coreml hw-test-coreml bench bench-import fuzz-import bench-coreml bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge bench-edge-peers hw-test-edge-arm docs environment development toolchains toolchain-locks bench-onnx bench-serve bench-score
 
