@@ -22,7 +22,7 @@ SHELL := /bin/sh
 UV := .ci/uv
 PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
-DEBIAN := mosquitto chromium docker-registry gcc-arm-none-eabi libnewlib-arm-none-eabi
+DEBIAN := mosquitto chromium docker-registry gcc-arm-none-eabi libnewlib-arm-none-eabi iverilog g++ mono-mcs mono-runtime
 
 .PHONY: demo test check oracle-coreml hw-test-coreml bench bench-import fuzz-import bench-coreml bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge bench-edge-peers hw-test-edge-arm docs environment development toolchains toolchain-locks bench-onnx bench-serve bench-score
 
@@ -101,7 +101,7 @@ environment:
 
 development:
 	$(UV) sync --quiet --locked $(RUNTIME) --extra parquet --extra oci --extra https --extra keyring --extra s3 --extra hf --extra serve \
-		--extra boosters --extra coreml
+		--extra boosters --extra coreml --extra fpga --extra uart
 
 # In the user's data folder, so that only the first run on a machine installs anything.
 toolchains: development
