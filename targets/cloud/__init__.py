@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from targets._target import Arrays, Artifact, Finding, Runner
 
 Quantize = Literal["none", "float16", "dynamic-int8", "int8", "auto"]
+Provider = Literal[
+    "CUDAExecutionProvider",
+    "DmlExecutionProvider",
+    "MIGraphXExecutionProvider",
+    "NvTensorRTRTXExecutionProvider",
+    "OpenVINOExecutionProvider",
+    "TensorrtExecutionProvider",
+    "WebGpuExecutionProvider",
+]
 
 _NEWEST = (23, 11)
 """Opset and IR version."""
@@ -40,6 +49,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The newest IR version that the file may have."""
     threads: int = 0
     """How many threads a server gives one call; 0: as many as the machine has cores."""
+    package: bool = False
+    """Ship the file in the layout of onnxruntime's Model Package, below ``model.ortpackage``."""
+    variants: dict[Provider, Literal["none", "float16", "dynamic-int8", "int8"]] = {}
+    """Of the package, beside the one for the CPU that `quantize` makes: execution provider to precision."""
 
     @property
     def level(self) -> Level:
@@ -64,7 +77,10 @@ class _Cloud:
         chosen = cast("Options", options)
         opset, ir_version = newest(chosen.onnxruntime) if chosen.onnxruntime else _NEWEST
         opset = min(opset, chosen.opset or opset)
-        lowest = _INTEGER_OPSET if chosen.quantize in {"int8", "dynamic-int8", "auto"} else 7
+        if chosen.variants and not chosen.package:
+            raise TargetError("cloud.variants", "'variants' are those of a package", hint="set package = true")
+        integer = {"int8", "dynamic-int8", "auto"} & {chosen.quantize, *chosen.variants.values()}
+        lowest = _INTEGER_OPSET if integer else 7
         if opset < lowest:
             raise TargetError("cloud.opset", f"'opset' is too low: expected {lowest} or more, got {opset}")
         return Needs(opset=(lowest, opset), ir_version=min(ir_version, chosen.ir_version or ir_version))
@@ -84,11 +100,13 @@ class _Cloud:
     def convert(self, model: Path, options: msgspec.Struct, calibration: Arrays | None, out: Path) -> Artifact:
         """Write ``model.onnx``: the model after onnxruntime's own graph optimisations, with nothing machine-specific.
 
+        With `Options.package` it stands below ``model.ortpackage``, beside its variants.
+
         Raises:
             TargetError: onnxruntime can't load the model (``onnx.load``), it is larger than protobuf's 2 GB
                 (``onnx.size``), float16 loses too much (``onnx.float16``), calibration data is missing
-                (``cloud.calibration``), or the file would need a newer onnxruntime than was allowed
-                (``cloud.onnxruntime``).
+                (``cloud.calibration``), a variant computes something else (``cloud.variants``), or the file would need
+                a newer onnxruntime than was allowed (``cloud.onnxruntime``).
         """
         from targets.cloud._convert import convert
 

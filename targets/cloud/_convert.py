@@ -14,6 +14,7 @@ from targets._onnx.inputs import calls
 from targets._onnx.int8 import quantize_dynamic, quantize_static
 from targets._onnx.optimisation import optimise
 from targets._target import TargetError
+from targets.cloud._package import CPU, Variant, write_package
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,8 @@ _COMPARED_CALLS = 16
 _TIMED_ROUNDS = 15
 _LIMITS: dict[Quantize, float] = {"float16": LIMIT, "dynamic-int8": 0.05, "int8": 0.05}
 """Default limits of the parity gate, on the RMS of the difference."""
+_EXACT = 1e-3
+"""That of a variant without quantization, beside which the file for the CPU may have its operators fused."""
 
 
 class _Made(NamedTuple):
@@ -46,7 +49,7 @@ class _Made(NamedTuple):
 
 
 def convert(model: Path, options: Options, calibration: Arrays | None, out: Path) -> Artifact:
-    """``model.onnx`` below `out`.
+    """``model.onnx`` below `out`, or the package that it stands in.
 
     Raises:
         TargetError: as `targets.cloud` says.
@@ -56,6 +59,38 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
         made, notes = _fastest(model, options, calibration, out)
     else:
         made = _make(options.quantize, model, options, calibration, out)
+    others = [
+        Variant(provider, _variant(made, scheme, model, options, calibration, out / provider), scheme)
+        for provider, scheme in sorted(options.variants.items())
+    ]
+    artifact = _described(made, options, notes, out)
+    if not options.package:
+        return artifact
+    return write_package(artifact, [Variant(CPU, out / ENTRY, made.scheme), *others], out)
+
+
+def _variant(
+    made: _Made, scheme: Quantize, model: Path, options: Options, calibration: Arrays | None, out: Path
+) -> Path:
+    """The file for another execution provider, in standard operators alone, as far as the CPU can say right."""
+    level: Level = "none" if options.level == "none" else "basic"
+    out.mkdir()
+    other = _make(scheme, model, msgspec.structs.replace(options, optimization=level), calibration, out)
+    samples = calls(made.model, calibration, most=_COMPARED_CALLS)
+    off = _worst(_outputs(made, samples), _outputs(other, samples))
+    limit = max(_LIMITS.get(made.scheme, 0.0), _LIMITS.get(scheme, _EXACT))
+    if off > limit:
+        raise TargetError(
+            "cloud.variants",
+            f"the variant of {out.name} in {scheme} computes something else: its error of {off:.3g} is over {limit:g}",
+            hint="choose another precision for it",
+        )
+    path = other.path.rename(out.with_suffix(".onnx"))
+    out.rmdir()
+    return path
+
+
+def _described(made: _Made, options: Options, notes: tuple[str, ...], out: Path) -> Artifact:
     made.path.rename(out / ENTRY)
     artifact = describe(made.model, out / ENTRY)
     if options.onnxruntime and newer(artifact.runtime.minimum, options.onnxruntime):

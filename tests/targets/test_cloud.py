@@ -143,3 +143,52 @@ def test_a_ceiling_of_the_runtime_holds_and_what_breaks_it_is_refused(cnn: onnx.
         convert(target, cnn, onnxruntime="1.17.0", optimization="extended")
     with pytest.raises(TargetError, match="not a release of onnxruntime"):
         target.needs(target.Options(onnxruntime="new"))
+
+
+def test_onnxruntime_itself_runs_the_package_and_chooses_its_variant(
+    cnn: onnx.ModelProto, convert: Convert, reference: Reference
+) -> None:
+    artifact, folder = convert(target, cnn, package=True, variants={"CUDAExecutionProvider": "float16"})
+    package = onnxruntime.ModelPackageContext(str(folder / "model.ortpackage"))
+    assert package.get_component_names() == ["model"]
+    assert package.get_variant_names("model") == ["cpu", "cuda"]
+    assert package.get_variant_ep_name("model", "cuda") == "CUDAExecutionProvider"
+    chosen = package.select_component("model", onnxruntime.ModelPackageOptions(onnxruntime.SessionOptions()))
+    assert chosen.get_selected_variant_name() == "cpu"
+    x = np.random.default_rng(4).standard_normal((1, 3, 16, 16)).astype(np.float32)
+    (y,) = chosen.create_session().run(None, {"x": x})
+    np.testing.assert_allclose(y, reference(cnn, {"x": x})["y"], rtol=1e-4, atol=1e-6)
+    runner = target.runner(artifact, folder)
+    np.testing.assert_array_equal(runner.run({"x": x})["y"], y)
+    runner.close()
+
+
+def test_a_package_lists_all_its_files_and_is_the_same_twice(cnn: onnx.ModelProto, convert: Convert) -> None:
+    options = {"package": True, "variants": {"DmlExecutionProvider": "float16"}}
+    first, folder = convert(target, cnn, **options)
+    second, _ = convert(target, cnn, **options)
+    assert first == second
+    written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert written == {entry.path for entry in first.files}
+    info = onnxruntime.ModelPackage.open(str(folder / "model.ortpackage")).get_info()
+    assert (info["schema_version_major"], info["schema_version_minor"], info["layout"]) == (1, 0, "portable")
+    assert [variant["device"] for variant in info["components"][0]["variants"]] == ["cpu", "gpu"]
+
+
+def test_a_variant_that_computes_something_else_is_refused(build: Build, convert: Convert) -> None:
+    # The first value, by which the others are rounded, has no weight.
+    weights = np.random.default_rng(1).standard_normal((4, 4)).astype(np.float32)
+    weights[0] = 0
+    x = np.random.default_rng(0).standard_normal((16, 4)).astype(np.float32)
+    x[:, 0] *= 1e6
+    model = build(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": ["batch", 4]}, {"y": ["batch", 4]}, {"w": weights}
+    )
+    with pytest.raises(TargetError, match="computes something else") as caught:
+        convert(target, model, {"x": x}, package=True, variants={"CUDAExecutionProvider": "dynamic-int8"})
+    assert caught.value.code == "cloud.variants"
+
+
+def test_variants_without_a_package_are_refused() -> None:
+    with pytest.raises(TargetError, match="'variants' are those of a package"):
+        target.needs(target.Options(variants={"CUDAExecutionProvider": "none"}))
