@@ -1,0 +1,124 @@
+"""What stays on the computer beside the FPGA: real numbers into the network's codes, and its codes into the outputs."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Reals: TypeAlias = NDArray[np.float64]
+
+
+class Affine(msgspec.Struct, frozen=True, kw_only=True, eq=False, tag="affine"):
+    """``values * scale + offset`` for each element, before they are quantized.
+
+    So that features of unlike ranges share a format.
+    """
+
+    scale: Reals
+    """Of the input's shape, or one that is broadcast to it."""
+    offset: Reals
+
+    def apply(self, values: Reals) -> Reals:
+        """The values, each scaled and moved."""
+        return values * self.scale + self.offset
+
+
+class Softmax(msgspec.Struct, frozen=True, kw_only=True, tag="softmax"):
+    """Shares that sum to one along an axis, counted from the end."""
+
+    axis: int = -1
+
+    def apply(self, values: Reals) -> Reals:
+        """``exp(x)`` over the sum of them."""
+        powers: Reals = np.exp(values - values.max(axis=self.axis, keepdims=True))
+        shares: Reals = powers / powers.sum(axis=self.axis, keepdims=True)
+        return shares
+
+
+class LogSoftmax(msgspec.Struct, frozen=True, kw_only=True, tag="log-softmax"):
+    """The logarithm of a softmax along an axis, counted from the end."""
+
+    axis: int = -1
+
+    def apply(self, values: Reals) -> Reals:
+        """``x`` less the logarithm of the sum of ``exp(x)``."""
+        moved: Reals = values - values.max(axis=self.axis, keepdims=True)
+        logarithms: Reals = moved - np.log(np.exp(moved).sum(axis=self.axis, keepdims=True))
+        return logarithms
+
+
+class Sigmoid(msgspec.Struct, frozen=True, kw_only=True, tag="sigmoid"):
+    """The logistic function of each element."""
+
+    def apply(self, values: Reals) -> Reals:
+        """``1 / (1 + exp(-x))``, without an overflow on either side."""
+        return 0.5 * (1.0 + np.tanh(0.5 * values))
+
+
+class Tanh(msgspec.Struct, frozen=True, kw_only=True, tag="tanh"):
+    """The hyperbolic tangent of each element."""
+
+    def apply(self, values: Reals) -> Reals:
+        """``tanh(x)``."""
+        return np.tanh(values)
+
+
+class Complement(msgspec.Struct, frozen=True, kw_only=True, tag="complement"):
+    """Of a probability p, the pair ``1 - p`` and ``p`` along the last axis, which has one element before."""
+
+    def apply(self, values: Reals) -> Reals:
+        """Both classes' probabilities."""
+        return np.concatenate([1.0 - values, values], axis=-1)
+
+
+class ArgMax(msgspec.Struct, frozen=True, kw_only=True, tag="argmax"):
+    """Where the largest element of an axis stands, the first one of several; the axis is counted from the end."""
+
+    axis: int = -1
+    keeps_axis: bool = False
+
+    def apply(self, values: Reals) -> Reals:
+        """The position, as a number."""
+        return np.asarray(np.argmax(values, axis=self.axis, keepdims=self.keeps_axis), np.float64)
+
+
+class Reshape(msgspec.Struct, frozen=True, kw_only=True, tag="reshape"):
+    """The same elements in another shape, without the batch."""
+
+    shape: tuple[int, ...]
+
+    def apply(self, values: Reals) -> Reals:
+        """The elements, reshaped."""
+        return values.reshape(len(values), *self.shape)
+
+
+Before: TypeAlias = Affine
+"""A step on real numbers before they are quantized."""
+After: TypeAlias = Softmax | LogSoftmax | Sigmoid | Tanh | Complement | ArgMax | Reshape | Affine
+"""A step on the real numbers that the network's codes stand for."""
+
+
+class Port(msgspec.Struct, frozen=True, kw_only=True):
+    """An input or output of the model as the application sees it, without the batch."""
+
+    name: str
+    dtype: str
+    """As numpy names it."""
+    shape: tuple[int, ...]
+
+
+def applied(steps: tuple[Before, ...] | tuple[After, ...], values: Reals) -> Reals:
+    """The values after all steps."""
+    for step in steps:
+        values = step.apply(values)
+    return values
+
+
+def cast(values: Reals, port: Port) -> NDArray[np.generic]:
+    """The values in the dtype and shape of an output; integers are rounded."""
+    kind = np.dtype(port.dtype)
+    rounded = np.rint(values) if kind.kind in "iu" else values
+    return rounded.reshape(len(values), *port.shape).astype(kind)
