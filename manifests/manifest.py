@@ -18,7 +18,7 @@ from manifests.pipeline import PipelineSection
 from manifests.references import check_references
 from manifests.section import DType, Name, Section, Size
 
-MANIFEST_VERSION = "1.1"
+MANIFEST_VERSION = "1.2"
 MANIFEST_MEDIA_TYPE = "application/vnd.packtrain.manifest.v1+json"
 _NUMBER = r"(?:0|[1-9][0-9]{0,5})"
 VERSION_PATTERN = rf"^{_NUMBER}\.{_NUMBER}$(?!\n)"
@@ -160,11 +160,33 @@ class RuntimeSection(Section, frozen=True, kw_only=True):
     operators: tuple[str, ...] = ()
 
 
+class InstructionSets(Section, frozen=True, kw_only=True):
+    """Extensions of one architecture, by the names that compilers have for them, such as ``neon`` or ``dotprod``."""
+
+    required: tuple[str, ...] = ()
+    """Without which the runtime or the file does not run."""
+    used: tuple[str, ...] = ()
+    """Those that make it faster where a processor has them."""
+
+
 class HardwareSection(Section, frozen=True, kw_only=True):
     """What the bundle asks of the device's hardware; empty: nothing in particular."""
 
     architectures: tuple[str, ...] = ()
     """As ``uname -m`` prints them."""
+    instructions: dict[str, InstructionSets] = msgspec.field(default_factory=dict)
+    """Instruction sets by architecture; one that is not here needs nothing beyond its base (since 1.2)."""
+
+
+class DelegationSection(Section, frozen=True, kw_only=True):
+    """How much of the model an accelerating part of the runtime takes over."""
+
+    delegate: str
+    """Such as ``XNNPACK``."""
+    operations: Size
+    """Those that it runs."""
+    total: Size
+    """All operations that could have been: those of the main graph."""
 
 
 class ResourcesSection(Section, frozen=True, kw_only=True):
@@ -172,7 +194,16 @@ class ResourcesSection(Section, frozen=True, kw_only=True):
 
     disk_bytes: Size
     memory_bytes: Size | None = None
+    """At its peak, as far as it is known ahead of time: computed tensors, and the file where it is mapped."""
     macs: Size | None = None
+    arena_bytes: Size | None = None
+    """Of computed tensors alone, each held from its first use to its last (since 1.2)."""
+    operations: dict[str, Size] = msgspec.field(default_factory=dict)
+    """How many of each operator the file holds, by the runtime's names (since 1.2)."""
+    transposes: Size | None = None
+    """Of them, how many do nothing but move bytes into another order (since 1.2)."""
+    delegation: DelegationSection | None = None
+    """As found on the machine that built the bundle (since 1.2)."""
 
 
 class QuantizationSection(Section, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ def check_references(manifest: Manifest) -> None:
         if parity.output not in outputs:
             raise InvalidManifestError("manifest.parity", f"parity names no output: '{parity.output}'")
     _check_pipeline(manifest, inputs, outputs)
+    _check_device(manifest)
     if manifest.baseline is not None:
         _check_baseline(manifest.baseline, inputs, outputs, labels=len(task.labels))
 
@@ -50,6 +51,19 @@ def _check_files(manifest: Manifest) -> None:
                 raise InvalidManifestError("manifest.file", f"'{folder}' is a file and a folder at once")
     manifest.file(manifest.runtime.entry)
     manifest.golden_file()
+
+
+def _check_device(manifest: Manifest) -> None:
+    for name in manifest.hardware.instructions:
+        if name not in manifest.hardware.architectures:
+            raise InvalidManifestError(
+                "manifest.hardware", f"instruction sets are of no architecture of the bundle: '{name}'"
+            )
+    part = manifest.resources.delegation
+    if part is not None and part.operations > part.total:
+        raise InvalidManifestError(
+            "manifest.resources", f"{part.delegate} can't run {part.operations} operations: there are {part.total}"
+        )
 
 
 def _check_pipeline(manifest: Manifest, inputs: set[str], outputs: set[str]) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from manifests.bundle import Bundle
-    from manifests.manifest import FeatureBaseline, Manifest, TensorSection
+    from manifests.manifest import FeatureBaseline, HardwareSection, Manifest, ResourcesSection, TensorSection
     from manifests.pipeline import InputPipeline, OutputPipeline
     from packager.quantities import Unit
 
@@ -124,10 +124,15 @@ def _runtime(manifest: Manifest) -> Iterable[tuple[str, str]]:
     yield "opens", runtime.entry
     yield "opsets", ", ".join(f"{name} {version}" for name, version in runtime.opsets.items())
     yield "operators", _some(runtime.operators)
-    yield "machines", ", ".join(manifest.hardware.architectures)
+    yield "machines", ", ".join(_machines(manifest.hardware))
     yield "disk", _size(resources.disk_bytes)
     yield "memory", "" if resources.memory_bytes is None else _size(resources.memory_bytes)
+    yield "arena", "" if resources.arena_bytes is None else f"{_size(resources.arena_bytes)} of it, for tensors"
     yield "MACs", "" if resources.macs is None else f"{resources.macs:,}"
+    yield "operations", ", ".join(_operations(resources))
+    if resources.delegation is not None:
+        part = resources.delegation
+        yield "delegated", f"{part.operations} of {part.total} operations, to {part.delegate}"
     calibrated = f", calibrated on {quantization.calibration_samples} samples"
     yield (
         "quantized",
@@ -135,6 +140,29 @@ def _runtime(manifest: Manifest) -> Iterable[tuple[str, str]]:
         if quantization.scheme == "none"
         else quantization.scheme + (calibrated if quantization.calibration_samples else ""),
     )
+
+
+def _machines(hardware: HardwareSection) -> Iterable[str]:
+    """Each architecture, with the instruction sets that it needs and those that it gains by."""
+    for name in hardware.architectures:
+        sets = hardware.instructions.get(name)
+        parts = []
+        if sets is not None and sets.required:
+            parts.append(f"with {' '.join(sets.required)}")
+        if sets is not None and sets.used:
+            parts.append(f"faster with {' '.join(sets.used)}")
+        yield f"{name} ({', '.join(parts)})" if parts else name
+
+
+def _operations(resources: ResourcesSection) -> Iterable[str]:
+    """How many there are, and of what kind: the most frequent first."""
+    if not resources.operations:
+        return
+    counts = sorted(resources.operations.items(), key=lambda entry: (-entry[1], entry[0]))
+    kinds = _some(tuple(f"{count} {name}" for name, count in counts))
+    yield f"{sum(resources.operations.values())} ({kinds})"
+    if resources.transposes is not None:
+        yield f"{resources.transposes} transposes left"
 
 
 def _gates(manifest: Manifest) -> Iterable[RenderableType]:

@@ -1,4 +1,4 @@
-"""The model card: what quantization did, layer by layer, as Markdown and as a picture."""
+"""The model card: what the file takes of a device, and what quantization did to it, layer by layer, with a picture."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from targets._target import Artifact
     from targets.edge_arm._choice import Choice
     from targets.edge_arm._sensitivity import Layer
 
@@ -17,12 +18,46 @@ _LOWEST = 1e-6
 """Errors below it are drawn at the foot of the picture."""
 
 
-def card(choice: Choice, picture: str) -> str:
+def card(choice: Choice, artifact: Artifact, picture: str) -> str:
     """The card's Markdown; `picture` is the name of the file that shows the layers."""
-    return "\n".join([*_head(choice), *_layers(choice.layers, picture), *_files(choice)]) + "\n"
+    parts = [_device(artifact), _quantization(choice), _layers(choice.layers, picture), _files(choice)]
+    return "\n".join(line for part in parts for line in part) + "\n"
 
 
-def _head(choice: Choice) -> Iterator[str]:
+def _device(artifact: Artifact) -> Iterator[str]:
+    resources = artifact.resources
+    yield "# On a device"
+    yield ""
+    yield "| | |"
+    yield "|---|---|"
+    for name in artifact.hardware.architectures:
+        yield f"| {name} | {_sets(artifact, name)} |"
+    yield f"| file | {resources.disk_bytes:,} bytes |"
+    for label, size in (("memory", resources.memory_bytes), ("of it, tensors", resources.arena_bytes)):
+        if size is not None:
+            yield f"| {label} | {size:,} bytes |"
+    if resources.macs is not None:
+        yield f"| multiplications | {resources.macs:,} |"
+    if resources.delegation is not None:
+        part = resources.delegation
+        yield f"| {part.delegate} runs | {part.operations} of {part.total} operations |"
+    yield f"| transposes | {resources.transposes} |"
+    for name, count in resources.operations.items():
+        yield f"| `{name}` | {count} |"
+
+
+def _sets(artifact: Artifact, architecture: str) -> str:
+    sets = artifact.hardware.instructions.get(architecture)
+    if sets is None:
+        return "any"
+    parts = [f"needs {', '.join(sets.required)}"] if sets.required else []
+    return "; ".join([*parts, f"faster with {', '.join(sets.used)}"] if sets.used else parts)
+
+
+def _quantization(choice: Choice) -> Iterator[str]:
+    if not choice.layers and choice.found is None:
+        return
+    yield ""
     yield "# Quantization"
     yield ""
     yield f"Scheme: {choice.scheme}, calibrated with {choice.section.calibration_samples} samples."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
@@ -67,11 +68,12 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
         signature = with_free_batch(signature, lowered.graph)
     for batch in (1, 3) if options.batch == "free" else (1,):
         _proven(path, signature, batch)
-    if choice.layers or choice.found:
-        (out / _CARD).write_text(card(choice, _PICTURE))
-        (out / _PICTURE).write_text(picture(choice.layers))
     further = write_device_files(choice.made.data, options, out)
-    return for_device(_described(out, lowered, signature, choice, further), options, out)
+    artifact = for_device(_described(path, lowered, signature, choice), options, out)
+    (out / _CARD).write_text(card(choice, artifact, _PICTURE))
+    if choice.layers:
+        (out / _PICTURE).write_text(picture(choice.layers))
+    return msgspec.structs.replace(artifact, files=(*_files(out), *further))
 
 
 def _lowered(model: onnx.ModelProto, options: Options) -> Lowered:
@@ -142,17 +144,13 @@ def _sizes(entry: TensorSection, batch: int) -> tuple[int, ...]:
     )
 
 
-def _described(
-    out: Path, lowered: Lowered, signature: SignatureSection, choice: Choice, further: tuple[FileSection, ...]
-) -> Artifact:
-    path = out / _ENTRY
-    size = path.stat().st_size
+def _described(path: Path, lowered: Lowered, signature: SignatureSection, choice: Choice) -> Artifact:
     measure, limit = choice.parity
     return Artifact(
-        files=(*_files(out), *further),
+        files=(),
         signature=signature,
         runtime=RuntimeSection(kind="litert", minimum="", entry=_ENTRY, operators=_operators(path)),
-        resources=ResourcesSection(disk_bytes=size, macs=lowered.macs),
+        resources=ResourcesSection(disk_bytes=path.stat().st_size, macs=lowered.macs),
         quantization=choice.section,
         golden_tolerance=choice.tolerance,
         parity_limit=limit,
@@ -163,7 +161,7 @@ def _described(
 
 
 def _files(out: Path) -> Iterator[FileSection]:
-    """The model first, then the card with its picture where there is one."""
+    """The model first, then the card, and its picture where there is one."""
     kinds = {_ENTRY: "application/vnd.tensorflow.lite", _CARD: "text/markdown", _PICTURE: "image/svg+xml"}
     for name, media_type in kinds.items():
         path = out / name

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from manifests.manifest import HardwareSection, ResourcesSection
+from manifests.manifest import HardwareSection, InstructionSets
 from targets.edge_arm._microcontroller import (
+    MICRO_ALIGNMENT,
     arena,
     check_scheme,
     compiled_size,
@@ -17,12 +19,14 @@ from targets.edge_arm._microcontroller import (
 from targets.edge_arm._resources import contents, delegated
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from manifests.manifest import FileSection
     from targets._target import Artifact, Finding
     from targets.edge_arm import Options
     from targets.edge_arm._graph import Graph
+    from targets.edge_arm._resources import Contents
 
 
 class _Device(NamedTuple):
@@ -38,6 +42,9 @@ _DEVICES = {
     "mcu": _Device(("cortex-m",), "tflite-micro", "0"),
 }
 """The oldest LiteRT is the one that was seen to run every operator case; TensorFlow Lite Micro has no releases."""
+
+_ROUNDED = {(data, weights) for data in ("FLOAT32", "INT8") for weights in ("INT4", "INT8")}
+"""Products of int8: activations are rounded before, or in the kernel."""
 
 
 def device_findings(graph: Graph, options: Options) -> list[Finding]:
@@ -66,24 +73,47 @@ def for_device(artifact: Artifact, options: Options, folder: Path) -> Artifact:
     device = _DEVICES[options.device]
     path = folder / artifact.runtime.entry
     data = path.read_bytes()
-    found = contents(data)
+    found = contents(data, MICRO_ALIGNMENT) if options.device == "mcu" else contents(data)
     notes = [f"{len(found.operators)} operations, {found.transposes} of them transposes"]
+    resources = msgspec.structs.replace(
+        artifact.resources,
+        arena_bytes=found.arena,
+        operations=dict(sorted(Counter(found.operators).items())),
+        transposes=found.transposes,
+    )
     if options.device == "mcu":
         memory = arena(data)
+        resources = msgspec.structs.replace(resources, memory_bytes=memory)
         notes.append(f"arena to begin with: {memory} bytes")
         size = compiled_size(folder)
         if size is not None:
             notes.append(f"compiled for a Cortex-M4: {size} bytes of read-only memory")
     else:
-        memory = found.arena + len(data)
-        taken, count = delegated(path)
-        notes.append(f"XNNPACK runs {taken} of {count}; tensors take {found.arena} bytes at their most")
+        part = delegated(path)
+        resources = msgspec.structs.replace(resources, memory_bytes=found.arena + len(data), delegation=part)
+        notes.append(f"XNNPACK runs {part.operations} of {part.total}; tensors take {found.arena} bytes at their most")
     return msgspec.structs.replace(
         artifact,
         runtime=msgspec.structs.replace(artifact.runtime, kind=device.runtime, minimum=device.minimum),
-        hardware=HardwareSection(architectures=device.architectures),
-        resources=ResourcesSection(
-            disk_bytes=artifact.resources.disk_bytes, memory_bytes=memory, macs=artifact.resources.macs
+        hardware=HardwareSection(
+            architectures=device.architectures, instructions=dict(_instructions(device.architectures, found))
         ),
+        resources=resources,
         notes=(*artifact.notes, *notes),
     )
+
+
+def _instructions(architectures: tuple[str, ...], found: Contents) -> Iterator[tuple[str, InstructionSets]]:
+    """What the runtime's kernels want of a processor, for what this file multiplies.
+
+    Sources: XNNPACK's `src/configs/gemm-config.c`; `arm_nnsupportfunctions.h` of CMSIS-NN.
+    """
+    rounded = bool(found.products & _ROUNDED)
+    integers = any("INT" in data for data, _ in found.products)
+    for name in architectures:
+        if name == "aarch64":  # its base has NEON with fused products
+            yield name, InstructionSets(required=("neon",), used=("dotprod", "i8mm") if rounded else ())
+        elif name == "armv7l":
+            yield name, InstructionSets(required=("neon",), used=("vfpv4", "dotprod") if rounded else ("vfpv4",))
+        elif name == "cortex-m":
+            yield name, InstructionSets(used=("dsp", "mve") if integers else ("fp",))

@@ -33,7 +33,7 @@ SUB SUM SVDF TANH TRANSPOSE TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK V
 """
 KERNELS = frozenset(_LISTED.split())
 """The builtin operators that `MicroMutableOpResolver` can register (tensorflow/lite/micro, August 2026)."""
-_ALIGNMENT = 16
+MICRO_ALIGNMENT = 16
 _TENSOR, _NODE, _CHANNEL = 24, 256, 8
 """Bytes that TensorFlow Lite Micro keeps beside the arena's tensors, for each tensor, operation and channel: as
 measured with pointers of 64 bits, so that it is enough for 32."""
@@ -94,7 +94,7 @@ def arena(data: bytes) -> int:
     Kernels with buffers of their own (CMSIS-NN's convolutions) want more; `arena_used_bytes` on the device says how
     much.
     """
-    found = contents(data, _ALIGNMENT)
+    found = contents(data, MICRO_ALIGNMENT)
     kept = found.tensors * _TENSOR + len(found.operators) * _NODE + found.channels * _CHANNEL
     return -(-(found.arena + kept) // 1024) * 1024
 
@@ -140,9 +140,8 @@ def _header(data: bytes) -> str:
 def _source(data: bytes) -> str:
     rows = (data[start : start + _COLUMNS] for start in range(0, len(data), _COLUMNS))
     body = ",\n".join("    " + ", ".join(f"0x{byte:02x}" for byte in row) for row in rows)
-    return (
-        f'#include "model.h"\n\n_Alignas({_ALIGNMENT}) const unsigned char model_data[MODEL_SIZE] = {{\n{body}\n}};\n'
-    )
+    head = f"_Alignas({MICRO_ALIGNMENT}) const unsigned char model_data[MODEL_SIZE]"
+    return f'#include "model.h"\n\n{head} = {{\n{body}\n}};\n'
 
 
 def compiled_size(folder: Path) -> int | None:

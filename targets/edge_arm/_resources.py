@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from manifests.manifest import DelegationSection
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,6 +20,7 @@ _BITS = {
     "INT8": 8, "UINT16": 16, "UINT32": 32, "UINT8": 8,
 }  # fmt: skip
 _CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}
+_PRODUCTS = _CONVOLUTIONS | {"FULLY_CONNECTED"}
 _NAMES = {number: name for name, number in vars(schema.TensorType).items() if not name.startswith("_")}
 _OPERATORS = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 
@@ -32,6 +35,8 @@ class Contents(NamedTuple):
     tensors: int
     channels: int
     """Output channels of all convolutions."""
+    products: frozenset[tuple[str, str]]
+    """What convolutions and products multiply: the types of activations and of weights."""
 
     @property
     def transposes(self) -> int:
@@ -59,10 +64,22 @@ def contents(data: bytes, alignment: int = ALIGNMENT) -> Contents:
             for each in graph.operators
             if codes[each.opcodeIndex] in _CONVOLUTIONS
         ),
+        products=frozenset(
+            _multiplied(graph, each, transposed=codes[each.opcodeIndex] == "TRANSPOSE_CONV")
+            for graph in file.subgraphs
+            for each in graph.operators
+            if codes[each.opcodeIndex] in _PRODUCTS
+        ),
     )
 
 
-def _spans(graph: Any, file: Any) -> list[_Span]:  # noqa: ANN401 - the generated code has no types
+def _multiplied(graph: Any, operation: Any, *, transposed: bool) -> tuple[str, str]:  # noqa: ANN401 - the generated code has no types
+    """The types of the activations and the weights; a transposed convolution has them last."""
+    data, weights = (graph.tensors[operation.inputs[place]] for place in ((2, 1) if transposed else (0, 1)))
+    return _NAMES[data.type], _NAMES[weights.type]
+
+
+def _spans(graph: Any, file: Any) -> list[_Span]:  # noqa: ANN401 - likewise
     """From when to when each computed tensor is needed, by the number of the operation."""
     end = len(graph.operators)
     first: dict[int, int] = dict.fromkeys((int(place) for place in graph.inputs), 0)
@@ -104,14 +121,14 @@ def _planned(spans: list[_Span], alignment: int) -> int:
     return max((start + span.size for start, span in placed), default=0)
 
 
-def delegated(path: Path) -> tuple[int, int]:
+def delegated(path: Path) -> DelegationSection:
     """How many operations of the main graph XNNPACK runs on this machine, and how many there are."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()
     taken, own = taken_operations(interpreter)
-    return len(taken), len(own)
+    return DelegationSection(delegate="XNNPACK", operations=len(taken), total=len(own))
 
 
 def taken_operations(interpreter: Any) -> tuple[set[int], list[dict[str, Any]]]:  # noqa: ANN401 - LiteRT has no types

@@ -15,7 +15,10 @@ from manifests.canonical import canonical_json
 from manifests.errors import InvalidManifestError, ManifestError
 from manifests.manifest import (
     MANIFEST_LIMIT,
+    DelegationSection,
     HardwareSection,
+    InstructionSets,
+    ResourcesSection,
     check_version,
     decode_manifest,
     encode_manifest,
@@ -229,6 +232,44 @@ def test_a_bound_is_for_a_free_dimension(manifest: Manifest) -> None:
     assert decode_manifest(encode_manifest(bounded)).signature.maximum == {"n": 8}
     wrong = replace(manifest, signature=replace(manifest.signature, maximum={"m": 8}))
     assert refusal(encode_manifest(wrong)).code == "manifest.signature"
+
+
+DEVICE = HardwareSection(
+    architectures=("aarch64", "armv7l"),
+    instructions={"aarch64": InstructionSets(used=("dotprod",)), "armv7l": InstructionSets(required=("neon",))},
+)
+FIGURES = ResourcesSection(
+    disk_bytes=14,
+    memory_bytes=1014,
+    arena_bytes=1000,
+    macs=6_720,
+    operations={"CONV_2D": 3, "TRANSPOSE": 1},
+    transposes=1,
+    delegation=DelegationSection(delegate="XNNPACK", operations=3, total=4),
+)
+
+
+def test_what_a_bundle_asks_of_a_device_is_decoded_as_it_was_encoded(manifest: Manifest) -> None:
+    """SPEC 3.8."""
+    encoded = encode_manifest(replace(manifest, hardware=DEVICE, resources=FIGURES))
+    decoded = decode_manifest(encoded)
+    assert (decoded.hardware, decoded.resources) == (DEVICE, FIGURES)
+    jsonschema.Draft202012Validator(manifest_schema()).validate(json.loads(encoded))
+
+
+def test_instruction_sets_are_of_an_architecture_of_the_bundle(manifest: Manifest) -> None:
+    """SPEC 3.8.1."""
+    error = refusal(encode_manifest(replace(manifest, hardware=replace(DEVICE, architectures=("aarch64",)))))
+    assert error.code == "manifest.hardware"
+    assert "no architecture of the bundle: 'armv7l'" in str(error)
+
+
+def test_a_delegate_runs_no_more_operations_than_there_are(manifest: Manifest) -> None:
+    """SPEC 3.8.3."""
+    part = DelegationSection(delegate="XNNPACK", operations=5, total=4)
+    error = refusal(encode_manifest(replace(manifest, resources=replace(FIGURES, delegation=part))))
+    assert error.code == "manifest.resources"
+    assert "XNNPACK can't run 5 operations: there are 4" in str(error)
 
 
 def test_a_file_is_found_by_its_path_and_the_golden_one_by_its_role(manifest: Manifest) -> None:

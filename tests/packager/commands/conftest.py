@@ -14,10 +14,13 @@ from manifests.manifest import (
     BaselineSection,
     BuildSection,
     BundleSection,
+    DelegationSection,
     FeatureBaseline,
     FileSection,
     GateSection,
     GoldenSection,
+    HardwareSection,
+    InstructionSets,
     LineageSection,
     Manifest,
     ModelSection,
@@ -92,7 +95,19 @@ def make_manifest(folder: Path) -> Manifest:
         runtime=RuntimeSection(
             kind="litert", minimum="1.4.0", entry="model.tflite", operators=("FULLY_CONNECTED", "MUL", "SOFTMAX")
         ),
-        resources=ResourcesSection(disk_bytes=12_345, macs=6_720),
+        hardware=HardwareSection(
+            architectures=("aarch64",),
+            instructions={"aarch64": InstructionSets(required=("neon",), used=("dotprod", "i8mm"))},
+        ),
+        resources=ResourcesSection(
+            disk_bytes=12_345,
+            memory_bytes=13_369,
+            arena_bytes=1_024,
+            macs=6_720,
+            operations={"FULLY_CONNECTED": 3, "MUL": 1, "SOFTMAX": 1},
+            transposes=0,
+            delegation=DelegationSection(delegate="XNNPACK", operations=4, total=5),
+        ),
         quantization=QuantizationSection(
             scheme="int8", calibration_digest=digest_bytes(b"calibration"), calibration_samples=300
         ),

@@ -41,6 +41,17 @@ def test_inspect_fits_a_terminal_of_80_columns(pack: Pack, stored: Stored, monke
         assert shown in ran.out
 
 
+def test_inspect_shows_what_a_bundle_takes_of_a_device(pack: Pack, stored: Stored) -> None:
+    ran = pack("inspect", "digits:3@edge-arm", at=stored.project)
+    for shown in (
+        "aarch64 (with neon, faster with dotprod i8mm)",
+        " of it, for tensors",
+        "5 (3 FULLY_CONNECTED, 1 MUL, 1 SOFTMAX), 0 transposes left",
+        "4 of 5 operations, to XNNPACK",
+    ):
+        assert shown in ran.out
+
+
 def test_a_name_that_no_bundle_has_exits_2_and_says_what_there_is(pack: Pack, stored: Stored) -> None:
     ran = pack("inspect", "digits:4@edge-arm", at=stored.project)
     assert ran.code == 2

@@ -55,7 +55,58 @@ def test_memory_is_that_of_the_tensors_that_live_at_once(build: Build, convert: 
     artifact, folder = convert(target, build(nodes, {"x": [1, 256]}, {"y": [1, 256]}, {}))
     data = (folder / artifact.runtime.entry).read_bytes()
     assert contents(data).arena == 3 * 1024  # a, b and c
+    assert artifact.resources.arena_bytes == 3 * 1024
     assert artifact.resources.memory_bytes == 3 * 1024 + len(data)
+
+
+def test_operations_transposes_and_the_share_of_the_delegate_are_resources(
+    cnn: onnx.ModelProto, convert: Convert
+) -> None:
+    artifact, _ = convert(target, cnn)
+    resources = artifact.resources
+    assert sum(resources.operations.values()) == 12
+    assert resources.transposes == resources.operations["TRANSPOSE"] == 2
+    assert resources.operations["CONV_2D"] >= 1
+    part = resources.delegation
+    assert part is not None
+    assert (part.delegate, part.total) == ("XNNPACK", 12)
+    assert 0 < part.operations <= part.total
+    assert convert(target, cnn, device="mcu")[0].resources.delegation is None
+
+
+@pytest.mark.parametrize(
+    ("device", "scheme", "expected"),
+    [
+        ("arm64", "none", {"aarch64": (("neon",), ())}),
+        ("arm64", "int8", {"aarch64": (("neon",), ("dotprod", "i8mm"))}),
+        ("arm64", "int16x8", {"aarch64": (("neon",), ())}),
+        ("armv7", "none", {"armv7l": (("neon",), ("vfpv4",))}),
+        ("armv7", "dynamic-int8", {"armv7l": (("neon",), ("vfpv4", "dotprod"))}),
+        ("mcu", "none", {"cortex-m": ((), ("fp",))}),
+        ("mcu", "int8", {"cortex-m": ((), ("dsp", "mve"))}),
+    ],
+)
+def test_instruction_sets_follow_from_what_the_file_multiplies(
+    mlp: onnx.ModelProto,
+    convert: Convert,
+    device: str,
+    scheme: str,
+    expected: dict[str, tuple[tuple[str, ...], tuple[str, ...]]],
+) -> None:
+    given = {"x": np.random.default_rng(1).standard_normal((20, 64)).astype(np.float32)}
+    artifact, _ = convert(target, mlp, given, quantize=scheme, device=device)
+    found = {name: (sets.required, sets.used) for name, sets in artifact.hardware.instructions.items()}
+    assert found == expected
+
+
+def test_the_card_says_what_the_file_takes_of_a_device(cnn: onnx.ModelProto, convert: Convert) -> None:
+    artifact, folder = convert(target, cnn, device="arm64")
+    assert [entry.path for entry in artifact.files] == ["model.tflite", "card.md"]
+    card = (folder / "card.md").read_text()
+    assert "| aarch64 | needs neon |" in card
+    assert f"| of it, tensors | {artifact.resources.arena_bytes:,} bytes |" in card
+    assert "| `TRANSPOSE` | 2 |" in card
+    assert "Quantization" not in card
 
 
 def test_notes_tell_transposes_and_what_the_delegate_runs(cnn: onnx.ModelProto, convert: Convert) -> None:
