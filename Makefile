@@ -16,7 +16,7 @@
 # make bench-onnx     real models through cloud and winml, in every precision and for every Windows
 # make bench-serve    pack serve beside MLServer and a hand-written FastAPI server; make bench-score: beside a plain loop
 # make docs    the documents' blocks, executed
-# make toolchains       the environments of torch and tensorflow, once; tests need them
+# make toolchains       the environments of torch, tensorflow and hls4ml, once; tests need them
 # make toolchain-locks  renews the pins that those are made from
 SHELL := /bin/sh
 UV := .ci/uv
@@ -105,7 +105,7 @@ development:
 
 # In the user's data folder, so that only the first run on a machine installs anything.
 toolchains: development
-	.venv/bin/pack toolchain install torch tensorflow --output tag >/dev/null
+	.venv/bin/pack toolchain install torch tensorflow hls4ml --output tag >/dev/null
 
 # The pins keep to ours where the frameworks let them.
 toolchain-locks:

@@ -39,9 +39,9 @@ def targets_available() -> tuple[Availability, ...]:
     return tuple(availability(open_target(entry)) for entry in registrations().values())
 
 
-def availability(target: Target) -> Availability:
-    """What of the target's toolchain is here; nothing of it is imported."""
-    toolchain = target.toolchain
+def availability(target: Target, needed: Toolchain | None = None) -> Availability:
+    """What of the toolchain `needed`, the target's own by default, is here; nothing of it is imported."""
+    toolchain = needed or target.toolchain
     distributions = _distributions(toolchain)
     executables = {name: shutil.which(name) is not None for name in toolchain.executables}
     hints = []
@@ -59,13 +59,13 @@ def availability(target: Target) -> Availability:
     )
 
 
-def require(target: Target) -> None:
-    """See that everything that the target needs is here.
+def require(target: Target, needed: Toolchain | None = None) -> None:
+    """See that everything of the toolchain `needed`, the target's own by default, is here.
 
     Raises:
         ToolchainError: something is missing.
     """
-    state = availability(target)
+    state = availability(target, needed)
     if not state.available:
         missing = [name for name, version in state.distributions.items() if version is None]
         missing += [name for name, here in state.executables.items() if not here]

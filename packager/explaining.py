@@ -13,6 +13,7 @@ from packager.jobs.importation import MODEL, Importation
 from packager.steps import Steps
 from packager.toolchains.choice import choose_interpreter
 from packager.worker import Workers
+from targets._target import toolchain_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +66,7 @@ def _ask(workers: Workers, model: Path, chosen: Sequence[TargetSettings]) -> tup
 
 def _interpreter(settings: TargetSettings) -> Path | None:
     """The Python of the target's toolchain; ours where that is not installed: to ask costs no toolchain."""
-    needed = settings.target.toolchain
+    needed = toolchain_of(settings.target, settings.options)
     try:
         return choose_interpreter(needed.distributions, extra=needed.extra, toolchain=needed.environment).path
     except ToolchainError:

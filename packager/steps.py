@@ -22,6 +22,7 @@ from packager.registry import source_of
 from packager.samples import DataFile, DataFiles
 from packager.sources.finding import fetch_model
 from packager.toolchains.choice import choose_interpreter
+from targets._target import toolchain_of
 
 if TYPE_CHECKING:
     from packager.cache import Cache
@@ -171,8 +172,8 @@ class Steps:
             ToolchainError: what the target needs is not installed.
         """
         target = settings.target
-        require(target)
-        needed = target.toolchain
+        needed = toolchain_of(target, settings.options)
+        require(target, needed)
         interpreter = choose_interpreter(needed.distributions, extra=needed.extra, toolchain=needed.environment)
         options = cast("dict[str, object]", msgspec.to_builtins(settings.options))
         model = folder / importation.MODEL

@@ -197,3 +197,17 @@ class Target(Protocol):
     def runner(self, artifact: Artifact, folder: Path) -> Runner:
         """What runs the artifact whose files stand below `folder`."""
         ...
+
+
+@runtime_checkable
+class ToolchainByOptions(Protocol):
+    """A target that needs other tools for other options."""
+
+    def toolchain_for(self, options: msgspec.Struct) -> Toolchain:
+        """What `Target.convert` needs with these options."""
+        ...
+
+
+def toolchain_of(target: Target, options: msgspec.Struct) -> Toolchain:
+    """What the target needs on the build machine with these options."""
+    return target.toolchain_for(options) if isinstance(target, ToolchainByOptions) else target.toolchain

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+import msgspec
 import pytest
 
 from packager.availability import availability, require, targets_available
 from packager.errors import ConfigError, ExitCode, ToolchainError
 from packager.registry import find_target, registrations, source_of
-from targets._target import Toolchain
+from targets._target import Toolchain, toolchain_of
+
+if TYPE_CHECKING:
+    from targets._target import Target
 
 FAKES = Path(__file__).parent.parent / "fakes" / "plugin"
 
@@ -61,3 +66,20 @@ def test_a_missing_toolchain_is_named_with_how_to_get_it() -> None:
         require(Elsewhere())
     assert caught.value.hint == "pip install 'packtrain[elsewhere]'; see its vendor"
     assert caught.value.exit_code == ExitCode.TOOLCHAIN
+
+
+def test_a_target_may_need_another_toolchain_for_other_options() -> None:
+    class Either:
+        name = "either"
+        summary = ""
+        toolchain = Toolchain(distributions=("numpy",))
+
+        def toolchain_for(self, options: msgspec.Struct) -> Toolchain:
+            return Toolchain(distributions=("no-such-distribution",), environment="hls4ml")
+
+    target = cast("Target", Either())
+    require(target)
+    with pytest.raises(ToolchainError, match="needs no-such-distribution") as caught:
+        require(target, toolchain_of(target, msgspec.defstruct("Options", [])()))
+    assert caught.value.hint == "pack toolchain install hls4ml"
+    assert toolchain_of(find_target("cloud")[1], msgspec.defstruct("Options", [])()).extra == "pack"

@@ -116,7 +116,7 @@ def test_the_toolchains_are_listed_with_what_is_here_of_them(
     folder = write_environment(tmp_path, torch="2.13.0")
     document = pack("toolchain", "list", "-o", "json").document
     found = {entry["name"]: entry["folder"] for entry in document["toolchains"]}
-    assert found == {"tensorflow": None, "torch": str(folder)}
+    assert found == {"hls4ml": None, "tensorflow": None, "torch": str(folder)}
     assert document["outdated"] == [str(outdated)]
     assert pack("toolchain", "list", "-o", "tag").out == "torch\n"
     assert "not here; to get it: pack toolchain install tensorflow" in pack("toolchain", "list").out

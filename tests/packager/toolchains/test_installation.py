@@ -78,7 +78,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_lock_that_is_shipped_pins_what_it_asks_for() -> None:
-    assert {"tensorflow", "torch"} <= set(lock_names())
+    assert {"hls4ml", "tensorflow", "torch"} <= set(lock_names())
     for name in lock_names():
         lock = open_lock(name)
         pinned = {line.partition("==")[0] for line in lock.pins.read_text().splitlines() if "==" in line}
