@@ -75,7 +75,7 @@ def test_a_target_may_need_another_toolchain_for_other_options() -> None:
         toolchain = Toolchain(distributions=("numpy",))
 
         def toolchain_for(self, options: msgspec.Struct) -> Toolchain:
-            return Toolchain(distributions=("no-such-distribution",), environment="hls4ml")
+            return Toolchain(distributions=("no-such-distribution",), environment="hls4ml", hint=type(options).__name__)
 
     target = cast("Target", Either())
     require(target)
