@@ -18,12 +18,13 @@ from agent.mqtt import client_id, connect
 from agent.reports import Reports
 from agent.retries import Retries
 from agent.slots import Slots
-from agent.spool import Settings, Spool, write_settings
 from agent.telemetry import Telemetry
 from agent.timers import Timers
 from agent.updates import Updates
 from agent.workers import Ended, Output, Processes
+from manifests.durable import write_durably
 from wire.messages import Status, encode
+from wire.spool import Settings, Spool, write_settings
 from wire.topics import PAYLOAD_LIMIT, device_topic
 
 if TYPE_CHECKING:
@@ -93,13 +94,14 @@ class Daemon:
             clock=time.monotonic,
             changed=self._reports.changed,
         )
-        spool = Spool(config.state, config.telemetry.spool_bytes)
+        spool = Spool(config.state, config.telemetry.spool_bytes, write_durably)
         self._telemetry = Telemetry(spool, self._link, self._topics["telemetry"])
 
     def run(self) -> None:
         """Take up what was under way, connect, and serve until told to stop."""
         telemetry = self._config.telemetry
-        write_settings(self._config.state, Settings(interval=telemetry.interval, spool_bytes=telemetry.spool_bytes))
+        settings = Settings(interval=telemetry.interval, spool_bytes=telemetry.spool_bytes)
+        write_settings(self._config.state, settings, write_durably)
         self._updates.resume()
         self._reports.changed()
         self._link.open()

@@ -24,15 +24,16 @@ from agent.applications import Attachment, Health
 from agent.batches import batch_size, count_rows, run_batches
 from agent.config import default_state
 from agent.errors import AgentError
-from agent.recorder import Recorder
 from agent.runtimes._runtime import open_runtime
 from agent.slots import Slots
-from agent.spool import Spool, read_settings
 from manifests.digests import check_bytes, check_file
+from manifests.durable import write_durably
 from manifests.errors import ManifestError
 from manifests.manifest import decode_manifest
 from wire.errors import WireError
 from wire.messages import Fault
+from wire.recorder import Recorder
+from wire.spool import Spool, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,7 +120,7 @@ class Model:
         self._served = self._open()
         settings = read_settings(self._state)
         self._interval = settings.interval
-        self._spool = Spool(self._state, settings.spool_bytes)
+        self._spool = Spool(self._state, settings.spool_bytes, write_durably)
         self._attachment = Attachment(self._state, name)
         self._tell()
         self._thread = threading.Thread(target=self._watch, name=f"model {name}", daemon=True)

@@ -10,8 +10,9 @@ import msgspec
 from agent.applications import attached
 from agent.journal import read_entry
 from agent.lifecycle import model_state
-from agent.spool import Spool
+from manifests.durable import write_durably
 from wire.messages import ModelState
+from wire.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,7 @@ def read_status(config: AgentConfig) -> Status:
             for record in entry.models.values()
         ),
         unsent_steps=len(entry.steps),
-        unsent_windows=Spool(config.state, config.telemetry.spool_bytes).count(),
+        unsent_windows=Spool(config.state, config.telemetry.spool_bytes, write_durably).count(),
     )
 
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.link import Link
-    from agent.spool import Spool
+    from wire.spool import Spool
 
 
 class Telemetry:

@@ -16,13 +16,14 @@ from hypothesis.extra import numpy as arrays
 from agent.applications import attached
 from agent.errors import AgentError
 from agent.model import Model
-from agent.recorder import Recorder
 from agent.slots import Slots
-from agent.spool import Settings, write_settings
+from manifests.durable import write_durably
 from manifests.errors import DigestMismatchError
 from manifests.manifest import BaselineSection, FeatureBaseline, TaskSection
 from wire.messages import Running, Window, decode
+from wire.recorder import Recorder
 from wire.sketches import count_in_bins
+from wire.spool import Settings, write_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,7 +177,7 @@ def test_what_was_seen_becomes_a_window(state: Path, forge: Any) -> None:  # noq
 
 def test_windows_are_closed_at_the_interval_that_the_daemon_says(state: Path, forge: Any) -> None:  # noqa: ANN401 - the forge of the conftest
     forge.install(state, forge.make("1"))
-    write_settings(state, Settings(interval=0.3))
+    write_settings(state, Settings(interval=0.3), write_durably)
     with Model("digits", state=state) as model:
         model.predict(DARK)
         eventually(lambda: len(windows(state)) == 1)

@@ -170,21 +170,29 @@ class Recorder:
             if self.calls == self._before:
                 self._start = self._clock()
                 return None
-            counted = {entry.name: entry for features in self._features.values() for entry in features.counts()}
-            window = Window(
-                model=self._model,
-                version=self._running.version,
-                bundle=self._running.bundle,
-                boot=self._boot,
-                sequence=sequence,
-                start=self._start,
-                end=self._clock(),
-                rows=self._rows,
-                calls=self.calls - self._before,
-                errors=self._errors,
-                latency=LatencySketch(bins=self._latency),
-                features=tuple(counted[name] for name in self._order),
-                predictions=tuple(self._predictions.tolist()),
-            )
+            window = self._window(sequence)
             self._clear()
         return window
+
+    def peek(self, sequence: int) -> Window:
+        """What was counted since the last window; the window goes on."""
+        with self._lock:
+            return self._window(sequence)
+
+    def _window(self, sequence: int) -> Window:
+        counted = {entry.name: entry for features in self._features.values() for entry in features.counts()}
+        return Window(
+            model=self._model,
+            version=self._running.version,
+            bundle=self._running.bundle,
+            boot=self._boot,
+            sequence=sequence,
+            start=self._start,
+            end=self._clock(),
+            rows=self._rows,
+            calls=self.calls - self._before,
+            errors=dict(self._errors),
+            latency=LatencySketch(bins=dict(self._latency)),
+            features=tuple(counted[name] for name in self._order),
+            predictions=tuple(self._predictions.tolist()),
+        )

@@ -1,7 +1,7 @@
 """Windows that wait to be sent: one file each below ``<state>/spool``, bounded in bytes.
 
-Applications put them in, the daemon sends and removes them. When it is full the oldest go, and the newest one
-says how many went.
+What records puts them in, the device's daemon sends and removes them. When it is full the oldest go, and the newest one
+says how many went. `Write` gives a file new content that survives a power cut.
 """
 
 from __future__ import annotations
@@ -9,18 +9,20 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from manifests.durable import write_durably
 from wire.errors import WireError
 from wire.messages import Window, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+Write: TypeAlias = Callable[[Path, bytes], None]
 
 SETTINGS = "applications.json"
 """File below the state folder by which the daemon tells applications how to record."""
@@ -42,17 +44,18 @@ def read_settings(state: Path) -> Settings:
         return Settings()
 
 
-def write_settings(state: Path, settings: Settings) -> None:
+def write_settings(state: Path, settings: Settings, write: Write) -> None:
     """Tell applications."""
-    write_durably(state / SETTINGS, msgspec.json.encode(settings))
+    write(state / SETTINGS, msgspec.json.encode(settings))
 
 
 class Spool:
     """The spool below one state folder; safe for many processes."""
 
-    def __init__(self, state: Path, limit: int) -> None:
+    def __init__(self, state: Path, limit: int, write: Write) -> None:
         self._folder = state / "spool"
         self._limit = limit
+        self._write = write
 
     def put(self, window: Window) -> None:
         """Add a window, and let the oldest go while there are more bytes than the limit.
@@ -64,7 +67,7 @@ class Spool:
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._locked():
             name = f"{time.time_ns():020d}-{os.getpid()}.window"
-            write_durably(self._folder / name, payload)
+            self._write(self._folder / name, payload)
             self._bound()
 
     def oldest(self) -> tuple[Path, bytes] | None:
@@ -105,7 +108,7 @@ class Spool:
         if dropped:
             heir = entries[-1]  # the one just put: the daemon may be sending the oldest
             window = decode(heir.read_bytes(), Window)
-            write_durably(heir, encode(msgspec.structs.replace(window, dropped=window.dropped + dropped)))
+            self._write(heir, encode(msgspec.structs.replace(window, dropped=window.dropped + dropped)))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.link import Delivered
-from agent.spool import Settings, Spool, read_settings, write_settings
 from agent.telemetry import Telemetry
+from manifests.durable import write_durably
 from wire.messages import FeatureCounts, Window, decode, encode
 from wire.sketches import LatencySketch
+from wire.spool import Settings, Spool, read_settings, write_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,7 @@ def waiting(spool: Spool, state: Path) -> list[tuple[int, int]]:
 
 
 def test_windows_come_out_oldest_first(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, 1 << 20)
+    spool = Spool(tmp_path, 1 << 20, write_durably)
     for sequence in range(3):
         spool.put(window(sequence))
     order = []
@@ -52,7 +53,7 @@ def test_windows_come_out_oldest_first(tmp_path: Path) -> None:
 
 def test_a_full_spool_gives_up_the_oldest_and_says_how_many(tmp_path: Path) -> None:
     size = len(encode(window(0)))
-    spool = Spool(tmp_path, 3 * size + 20)
+    spool = Spool(tmp_path, 3 * size + 20, write_durably)
     for sequence in range(8):
         spool.put(window(sequence))
     left = waiting(spool, tmp_path)
@@ -61,14 +62,14 @@ def test_a_full_spool_gives_up_the_oldest_and_says_how_many(tmp_path: Path) -> N
 
 
 def test_a_window_larger_than_the_spool_is_kept_alone(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, 4096)
+    spool = Spool(tmp_path, 4096, write_durably)
     spool.put(window(0))
     spool.put(window(1, cells=6000))
     assert waiting(spool, tmp_path) == [(1, 1)]
 
 
 def test_what_is_no_window_is_thrown_away(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, 4096)
+    spool = Spool(tmp_path, 4096, write_durably)
     spool.put(window(0))
     spool.remove(next((tmp_path / "spool").glob("*.window")))
     (tmp_path / "spool" / "00000000000000000001-1.window").write_bytes(b"nonsense")
@@ -105,7 +106,7 @@ class RecordingLink:
 
 
 def test_one_window_is_on_its_way_and_stays_on_the_disk_until_the_broker_has_it(tmp_path: Path) -> None:
-    spool, link = Spool(tmp_path, 1 << 20), RecordingLink()
+    spool, link = Spool(tmp_path, 1 << 20, write_durably), RecordingLink()
     telemetry = Telemetry(spool, link, "telemetry")
     for sequence in range(3):
         spool.put(window(sequence))
@@ -131,5 +132,5 @@ def test_applications_have_defaults_before_the_daemon_ever_ran(tmp_path: Path, c
 
 
 def test_applications_learn_the_settings_from_the_daemon(tmp_path: Path) -> None:
-    write_settings(tmp_path, Settings(interval=5.0, spool_bytes=8192))
+    write_settings(tmp_path, Settings(interval=5.0, spool_bytes=8192), write_durably)
     assert read_settings(tmp_path) == Settings(interval=5.0, spool_bytes=8192)
