@@ -212,11 +212,6 @@ def _compared(core: Core, answers: Sequence[str], wanted: Codes, ending: str) ->
             return Mismatch(vector, element, right, code, f"got the right code with out_last = {last}")
     if ending == "complete" and len(answers) == len(flat):
         return None
-    vector, element = divmod(min(len(answers), len(flat) - 1), core.out_count)
-    return Mismatch(
-        vector,
-        element,
-        flat[min(len(answers), len(flat) - 1)],
-        None,
-        _WAYS_IT_ENDS.get(ending, f"the run ended with '{ending}'"),
-    )
+    missing = min(len(answers), len(flat) - 1)
+    vector, element = divmod(missing, core.out_count)
+    return Mismatch(vector, element, flat[missing], None, _WAYS_IT_ENDS.get(ending, f"the run ended with '{ending}'"))
