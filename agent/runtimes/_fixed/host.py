@@ -74,6 +74,15 @@ class Complement(msgspec.Struct, frozen=True, kw_only=True, tag="complement"):
         return np.concatenate([1.0 - values, values], axis=-1)
 
 
+class Normalize(msgspec.Struct, frozen=True, kw_only=True, tag="normalize"):
+    """Each row divided by the sum of its absolute values along the last axis; a row of zeros stays one."""
+
+    def apply(self, values: Reals) -> Reals:
+        """The shares."""
+        total = np.abs(values).sum(axis=-1, keepdims=True)
+        return np.divide(values, total, out=np.zeros_like(values), where=total > 0)
+
+
 class ArgMax(msgspec.Struct, frozen=True, kw_only=True, tag="argmax"):
     """Where the largest element of an axis stands, the first one of several; the axis is counted from the end."""
 
@@ -97,7 +106,7 @@ class Reshape(msgspec.Struct, frozen=True, kw_only=True, tag="reshape"):
 
 Before: TypeAlias = Affine
 """A step on real numbers before they are quantized."""
-After: TypeAlias = Softmax | LogSoftmax | Sigmoid | Tanh | Complement | ArgMax | Reshape | Affine
+After: TypeAlias = Softmax | LogSoftmax | Sigmoid | Tanh | Complement | Normalize | ArgMax | Reshape | Affine
 """A step on the real numbers that the network's codes stand for."""
 
 

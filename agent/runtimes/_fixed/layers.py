@@ -8,7 +8,7 @@ clips before or after it.
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agent.runtimes._fixed.formats import Codes
 
 Integers: TypeAlias = NDArray[np.int64]
+Number = TypeVar("Number", np.int64, np.float64)
 _EXACT_IN_FLOAT64 = 1 << 53
 _MOST_BITS = 62
 
@@ -202,21 +203,22 @@ def run_layer(layer: AnyLayer, sources: Sequence[Tensor], codes: Sequence[Codes]
 
 
 def windows(
-    codes: Codes,
+    values: NDArray[Number],
     kernel: tuple[int, ...],
     strides: tuple[int, ...],
     pads: tuple[int, ...],
     dilations: tuple[int, ...],
-    fill: int,
-) -> Codes:
+    fill: float,
+) -> NDArray[Number]:
     """What each window sees; shape (samples, channels, *positions, *kernel)."""
     axes = len(kernel)
     around = [(0, 0), (0, 0), *zip(pads[:axes], pads[axes:], strict=True)]
-    padded = np.pad(codes, around, constant_values=fill)
+    padded = np.pad(values, around, constant_values=fill)
     reach = tuple((size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True))
     found = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=tuple(range(2, 2 + axes)))
     picks = (slice(None), slice(None), *(slice(None, None, step) for step in (*strides, *dilations)))
-    return found[picks]
+    seen: NDArray[Number] = found[picks]
+    return seen
 
 
 def _accumulator(rows: Integers, bias: Integers, source: Format, weight_fraction: int) -> Format:
