@@ -50,6 +50,24 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """For ``variables``: each input that is state, and the output that is its next value."""
 
 
+class Arm64Options(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[targets.edge-arm64]``: the device is a 64-bit Arm computer."""
+
+    device: Literal["arm64"] = "arm64"
+
+
+class Armv7Options(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[targets.edge-armv7]``: the device is a 32-bit Arm computer."""
+
+    device: Literal["armv7"] = "armv7"
+
+
+class MicrocontrollerOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[targets.edge-mcu]``: the device is a microcontroller."""
+
+    device: Literal["mcu"] = "mcu"
+
+
 class _ShippedFile:
     """The artifact's own file in LiteRT; each call starts from the state that a sequence starts from."""
 
@@ -65,13 +83,12 @@ class _ShippedFile:
         self._runtime.close()
 
 
-class _EdgeArm:
-    name = "edge-arm"
-    summary = "TFLite for LiteRT on Arm, float or quantized"
+class _TFLite:
+    """What the variants have in common: all but name and options."""
+
     toolchain = Toolchain(
         distributions=("ai-edge-litert", "ai-edge-quantizer", "flatbuffers", "numpy", "onnx"), extra="tflite"
     )
-    Options = Options
 
     def needs(self, options: msgspec.Struct) -> Needs:
         """Tensor operators with shapes that are numbers, but for a free batch."""
@@ -117,4 +134,31 @@ class _EdgeArm:
         return _ShippedFile(opened, "runtime" if artifact.runtime.kind == "litert" else "emulated")
 
 
+class _EdgeArm(_TFLite):
+    name = "edge-arm"
+    summary = "TFLite for LiteRT on Arm, float or quantized"
+    Options = Options
+
+
+class _EdgeArm64(_TFLite):
+    name = "edge-arm64"
+    summary = "edge-arm for 64-bit Arm computers alone"
+    Options = Arm64Options
+
+
+class _EdgeArmv7(_TFLite):
+    name = "edge-armv7"
+    summary = "edge-arm for 32-bit Arm computers alone"
+    Options = Armv7Options
+
+
+class _EdgeMicrocontroller(_TFLite):
+    name = "edge-mcu"
+    summary = "edge-arm for microcontrollers: TensorFlow Lite Micro's operators, as a C array too"
+    Options = MicrocontrollerOptions
+
+
 target = _EdgeArm()
+arm64 = _EdgeArm64()
+armv7 = _EdgeArmv7()
+mcu = _EdgeMicrocontroller()

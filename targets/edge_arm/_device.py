@@ -69,12 +69,12 @@ def write_device_files(data: bytes, options: Options, out: Path) -> tuple[FileSe
 
 
 def for_device(artifact: Artifact, options: Options, folder: Path) -> Artifact:
-    """The artifact with its device's runtime, hardware and memory, and notes on what was found in the file."""
+    """The artifact with its device's runtime, hardware and what the file takes of it."""
     device = _DEVICES[options.device]
     path = folder / artifact.runtime.entry
     data = path.read_bytes()
     found = contents(data, MICRO_ALIGNMENT) if options.device == "mcu" else contents(data)
-    notes = [f"{len(found.operators)} operations, {found.transposes} of them transposes"]
+    notes = []
     resources = msgspec.structs.replace(
         artifact.resources,
         arena_bytes=found.arena,
@@ -82,16 +82,13 @@ def for_device(artifact: Artifact, options: Options, folder: Path) -> Artifact:
         transposes=found.transposes,
     )
     if options.device == "mcu":
-        memory = arena(data)
-        resources = msgspec.structs.replace(resources, memory_bytes=memory)
-        notes.append(f"arena to begin with: {memory} bytes")
+        resources = msgspec.structs.replace(resources, memory_bytes=arena(data))
         size = compiled_size(folder)
         if size is not None:
             notes.append(f"compiled for a Cortex-M4: {size} bytes of read-only memory")
     else:
-        part = delegated(path)
-        resources = msgspec.structs.replace(resources, memory_bytes=found.arena + len(data), delegation=part)
-        notes.append(f"XNNPACK runs {part.operations} of {part.total}; tensors take {found.arena} bytes at their most")
+        memory = found.arena + len(data)
+        resources = msgspec.structs.replace(resources, memory_bytes=memory, delegation=delegated(path))
     return msgspec.structs.replace(
         artifact,
         runtime=msgspec.structs.replace(artifact.runtime, kind=device.runtime, minimum=device.minimum),

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import re
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 from onnx import helper
 
+import targets.edge_arm
+from packager.registry import find_target, source_of
 from targets._target import TargetError
-from targets.edge_arm import Options, target
+from targets.edge_arm import Options, arm64, armv7, mcu, target
 from targets.edge_arm._microcontroller import COMPILER, compiled_size
 from targets.edge_arm._resources import contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import onnx
 
-    from targets._target import Artifact
+    from targets._target import Artifact, Target
 
     Build = Callable[..., onnx.ModelProto]
     Convert = Callable[..., tuple[Artifact, Path]]
@@ -109,10 +112,16 @@ def test_the_card_says_what_the_file_takes_of_a_device(cnn: onnx.ModelProto, con
     assert "Quantization" not in card
 
 
-def test_notes_tell_transposes_and_what_the_delegate_runs(cnn: onnx.ModelProto, convert: Convert) -> None:
-    artifact, _ = convert(target, cnn)
-    assert "12 operations, 2 of them transposes" in artifact.notes
-    assert any(re.match(r"XNNPACK runs \d+ of 12; tensors take \d+ bytes", note) for note in artifact.notes)
+@pytest.mark.parametrize(("variant", "device"), [(arm64, "arm64"), (armv7, "armv7"), (mcu, "mcu")])
+def test_a_variant_by_its_own_name_makes_what_the_option_makes(
+    mlp: onnx.ModelProto, convert: Convert, variant: Target, device: str
+) -> None:
+    registration, found = find_target(variant.name)
+    assert found is variant
+    assert source_of(registration) == Path(targets.edge_arm.__file__).parent
+    assert convert(variant, mlp)[0] == convert(target, mlp, device=device)[0]
+    with pytest.raises(msgspec.ValidationError, match="Invalid enum value 'any'"):
+        msgspec.convert({"device": "any"}, variant.Options)
 
 
 def test_a_microcontroller_gets_the_file_as_a_c_array(mlp: onnx.ModelProto, convert: Convert) -> None:
