@@ -17,7 +17,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeAlias
 
-import msgspec
 import numpy as np
 
 from agent.applications import Attachment, Health
@@ -30,7 +29,6 @@ from manifests.digests import check_bytes, check_file
 from manifests.durable import write_durably
 from manifests.errors import ManifestError
 from manifests.manifest import decode_manifest
-from wire.errors import WireError
 from wire.messages import Fault
 from wire.recorder import Recorder
 from wire.spool import Spool, read_settings
@@ -297,8 +295,6 @@ class Model:
         self._sequence += 1
         try:
             self._spool.put(window)
-        except WireError:  # a baseline of very many features: tell the rest
-            self._spool.put(msgspec.structs.replace(window, features=()))
         except OSError as error:
             _log.warning("window of %s is lost: %s", self.name, error)
 

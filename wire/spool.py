@@ -60,10 +60,15 @@ class Spool:
     def put(self, window: Window) -> None:
         """Add a window, and let the oldest go while there are more bytes than the limit.
 
+        One that is larger than a message may be, by its very many features, goes without them.
+
         Raises:
-            WireError: the window is larger than a message may be.
+            OSError: the disk does not take it.
         """
-        payload = encode(window)
+        try:
+            payload = encode(window)
+        except WireError:
+            payload = encode(msgspec.structs.replace(window, features=()))
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._locked():
             name = f"{time.time_ns():020d}-{os.getpid()}.window"

@@ -35,6 +35,10 @@ def serve(  # noqa: PLR0913 - each is an option of the command
         float,
         typer.Option(min=0, metavar="SECONDS", help="Look this often for a newer release of NAME@TARGET; 0: never."),
     ] = 0.0,
+    telemetry: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", show_default=False, help="State folder of the pack-agent that sends telemetry."),
+    ] = None,
 ) -> int:
     """Serve a bundle by the Open Inference Protocol 2, after checking its signature.
 
@@ -65,6 +69,7 @@ def serve(  # noqa: PLR0913 - each is an option of the command
         workers=workers or len(os.sched_getaffinity(0)),
         limits=Limits(batch=batch, delay=delay / 1000, queue=queue, body=largest, timeout=timeout),
         follow=follow,
+        telemetry=telemetry,
     )
     run(order, console.say)
     return ExitCode.OK

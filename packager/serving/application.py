@@ -28,7 +28,7 @@ _Asked: TypeAlias = Request[None, None, State]
 def make_application(served: Served) -> Litestar:
     """The ASGI application of one server."""
     return Litestar(
-        [_server, _live, _ready, _model_metadata, _model_ready, _infer, _openapi, _metrics],
+        [_server, _live, _ready, _model_metadata, _model_ready, _infer, _openapi, _metrics, _telemetry],
         state=State({"served": served}),
         openapi_config=None,
         exception_handlers={HTTPException: _refuse, RequestError: _fail, BusyError: _fail, InferenceError: _fail},
@@ -84,6 +84,11 @@ async def _openapi(state: State) -> dict[str, object]:
 async def _metrics(state: State) -> Response[bytes]:
     served = _served(state)
     return Response(served.metrics.expose(served.waiting), media_type=CONTENT_TYPE)
+
+
+@get("/telemetry")
+async def _telemetry(state: State) -> Response[bytes]:
+    return Response(msgspec.json.encode(_served(state).window), media_type="application/json")
 
 
 def _served(state: State) -> Served:

@@ -63,11 +63,18 @@ class _Waiting(NamedTuple):
 class Batcher:
     """Runs one opened bundle. Made, used and closed in one event loop."""
 
-    def __init__(self, opened: Opened, limits: Limits, observe: Callable[[Call], None]) -> None:
-        """`observe` is told of each call that returned, in the event loop."""
+    def __init__(
+        self,
+        opened: Opened,
+        limits: Limits,
+        observe: Callable[[Call], None],
+        observe_error: Callable[[Exception, float], None],
+    ) -> None:
+        """`observe` is told of each call that returned, the other of each that raised, in the event loop."""
         self.opened = opened
         self._limits = limits
         self._observe = observe
+        self._observe_error = observe_error
         self._joins = can_join(opened.manifest.signature)
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(limits.queue)
         self._kept: _Waiting | None = None
@@ -132,6 +139,7 @@ class Batcher:
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a runtime raises is this request's answer, not the server's end
+                self._observe_error(error, time.perf_counter() - began)
                 for entry in batch:
                     if not entry.answer.done():
                         entry.answer.set_exception(InferenceError(str(error)))

@@ -46,6 +46,7 @@ def describe(manifest: Manifest) -> Json:
             f"{model}/versions/{bundle.version}/ready": _get("versionReady", "Whether the model takes requests"),
             f"{model}/versions/{bundle.version}/infer": {"post": {**infer, "operationId": "inferVersion"}},
             "/metrics": _get("metrics", "Figures for Prometheus"),
+            "/telemetry": _get("telemetry", "What was counted since the last window, as devices send it"),
         },
         "components": {
             "schemas": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import signal
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,7 @@ from packager.errors import ConfigError
 from packager.opening import newest_reference, open_bundle
 from packager.serving.application import make_application
 from packager.serving.server import Served, follow
+from packager.serving.telemetry import Telemetry, open_outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +47,8 @@ class Order(NamedTuple):
     limits: Limits
     follow: float
     """Seconds between two looks for a newer release; 0: none."""
+    telemetry: Path | None
+    """The state folder of the `pack-agent` that sends what was recorded; None: nobody does."""
 
 
 def serve(order: Order, say: Callable[[str], None]) -> None:
@@ -69,7 +73,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _serve(order: Order, opened: Opened, listener: socket.socket, say: Callable[[str], None]) -> None:
-    served = Served(opened, order.limits)
+    telemetry = Telemetry(open_outbox(order.telemetry) if order.telemetry else None, say)
+    served = Served(opened, order.limits, telemetry)
     await served.start()
     server = uvicorn.Server(uvicorn.Config(make_application(served), log_level="warning", access_log=False))
     rpc = None
@@ -77,14 +82,16 @@ async def _serve(order: Order, opened: Opened, listener: socket.socket, say: Cal
         rpc, port = await _start_rpc(served, order)
         say(f"gRPC on {order.host}:{port}")
     say(f"serves {opened.reference} on http://{order.host}:{listener.getsockname()[1]}")
-    following = asyncio.create_task(_follow(order, served, say)) if order.follow else None
+    beside = [asyncio.create_task(telemetry.run())]
+    if order.follow:
+        beside.append(asyncio.create_task(_follow(order, served, say)))
     try:
-        await server.serve(sockets=[listener])
+        with _outlived(signal.SIGINT, signal.SIGTERM):
+            await server.serve(sockets=[listener])
     finally:
-        if following is not None:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         if rpc is not None:
             await rpc.stop(grace=order.limits.timeout)
         await served.close()
@@ -111,6 +118,17 @@ async def _follow(order: Order, served: Served, say: Callable[[str], None]) -> N
 
 def _open(order: Order) -> Opened:
     return open_bundle(order.bundle, order.store, order.keys, workers=order.workers)
+
+
+@contextlib.contextmanager
+def _outlived(*numbers: signal.Signals) -> Iterator[None]:
+    """A block whose end those signals don't cut off: uvicorn stops at one, and then raises it once more."""
+    before = {number: signal.signal(number, lambda _number, _frame: None) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

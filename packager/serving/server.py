@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from manifests.manifest import Manifest
     from packager.opening import Opened
     from packager.serving.batching import Call, Limits
+    from packager.serving.telemetry import Recording, Telemetry
+    from wire.messages import Window
 
     Tensors = dict[str, NDArray[np.generic]]
 
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
 class Served:
     """What requests are answered by. `start`, `infer` and `close` belong to one event loop."""
 
-    def __init__(self, opened: Opened, limits: Limits) -> None:
+    def __init__(self, opened: Opened, limits: Limits, telemetry: Telemetry) -> None:
         self.limits = limits
         self.metrics = Metrics()
+        self._telemetry = telemetry
+        self._recording = telemetry.begin(opened)
         self.ready = False
         self._opened = opened
         self._current: Batcher | None = None
@@ -47,23 +51,29 @@ class Served:
         return self._opened.digest
 
     @property
+    def window(self) -> Window:
+        """What was counted of that bundle since its last window."""
+        return self._telemetry.look(self._recording)
+
+    @property
     def waiting(self) -> int:
         """Requests that wait for a worker."""
         return self._current.waiting if self._current else 0
 
     async def start(self) -> None:
         """Take requests."""
-        self._current = Batcher(self._opened, self.limits, self._observer(self._opened))
+        self._current = self._batcher()
         self._announce()
         self.ready = True
 
     async def swap(self, opened: Opened) -> None:
         """Answer new requests by another bundle; those that the old one has taken on, it still answers."""
-        old = self._current
-        self._opened, self._current = opened, Batcher(opened, self.limits, self._observer(opened))
+        old, recording = self._current, self._recording
+        self._opened, self._recording = opened, self._telemetry.begin(opened)
+        self._current = self._batcher()
         self._announce()
         if old is not None:
-            task = asyncio.create_task(old.close())
+            task = asyncio.create_task(self._leave(old, recording))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
@@ -97,21 +107,26 @@ class Served:
         """Answer what was taken on, and stop."""
         self.ready = False
         if self._current is not None:
-            await self._current.close()
+            await self._leave(self._current, self._recording)
             self._current = None
         await asyncio.gather(*self._leaving)
+
+    async def _leave(self, batcher: Batcher, recording: Recording) -> None:
+        await batcher.close()
+        await self._telemetry.end(recording)
 
     def _announce(self) -> None:
         bundle = self.manifest.bundle
         self.metrics.loaded(bundle.name, bundle.version, self.digest)
 
-    def _observer(self, opened: Opened) -> Callable[[Call], None]:
-        bundle = opened.manifest.bundle
+    def _batcher(self) -> Batcher:
+        bundle, recording = self.manifest.bundle, self._recording
 
         def observe(call: Call) -> None:
             self.metrics.call(bundle.name, bundle.version, call)
+            recording.observe(call)
 
-        return observe
+        return Batcher(self._opened, self.limits, observe, recording.observe_error)
 
 
 async def follow(

@@ -13,9 +13,12 @@ import httpx
 import jsonschema
 import pytest
 
+from manifests.durable import write_durably
 from manifests.signing import generate_key, write_key
 from tests.packager.servers import locked
 from tests.packager.serving.conftest import PACK
+from wire.messages import Window, decode
+from wire.spool import Settings, Spool, write_settings
 
 if TYPE_CHECKING:
     from tests.packager.serving.conftest import Serve, Server, Shop
@@ -91,6 +94,36 @@ def test_a_request_that_does_not_fit_is_refused_with_the_reason(
     answer = httpx.post(f"{served.url}{INFER}", json=body)
     assert answer.status_code == status
     assert words in answer.json()["error"]
+
+
+def test_the_open_window_of_telemetry_counts_calls(serve: Serve) -> None:
+    with serve("scale:1@cloud") as server, httpx.Client(base_url=server.url) as client:
+        assert "telemetry" in client.get("/openapi.json").text
+        outputs(client.post(INFER, json=request(3)))
+        window = client.get("/telemetry").json()
+        assert (window["model"], window["version"], window["rows"], window["calls"]) == ("scale", "1", 3, 1)
+        assert sum(window["latency"]["bins"].values()) == 1
+        assert f'digest="{window["bundle"]}"' in client.get("/metrics").text
+
+
+def test_windows_wait_for_the_agent_and_the_last_one_is_handed_in_at_the_end(serve: Serve, tmp_path: Path) -> None:
+    write_settings(tmp_path, Settings(interval=3600), write_durably)
+    with serve("scale:1@cloud", "--telemetry", str(tmp_path)) as server:
+        for rows in (1, 2):
+            outputs(httpx.post(f"{server.url}{INFER}", json=request(rows)))
+        server.process.terminate()
+        server.process.wait(30)
+    found = Spool(tmp_path, 1 << 20, write_durably).oldest()
+    assert found is not None
+    window = decode(found[1], Window)
+    assert (window.model, window.rows, window.calls) == ("scale", 3, 2)
+
+
+def test_an_agents_state_folder_that_is_not_there_is_refused(shop: Shop) -> None:
+    command = [*PACK, "serve", "scale:1@cloud", "--key", str(shop.key), "--port", "0", "--telemetry", "nowhere"]
+    ran = subprocess.run(command, cwd=shop.folder, capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert "no state folder of pack-agent at 'nowhere'" in ran.stderr
 
 
 def test_an_unknown_model_or_version_is_not_found(served: Server) -> None:
