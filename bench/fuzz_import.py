@@ -82,6 +82,7 @@ def _verdicts(kind: str, seeds: Path, first: int, count: int, interpreter: list[
         seeds=tuple(str(path) for path in sorted(seeds.iterdir())),
         member=described.member,
         modules=described.modules,
+        prepare=described.prepare,
         first=first,
         count=count,
         seconds=SECONDS,

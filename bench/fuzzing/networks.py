@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,9 +58,7 @@ def programs(folder: Path) -> None:
     """Writes exported programs of PyTorch: a convolution, and one with two inputs and a dictionary."""
     import torch
 
-    batch = {0: torch.export.Dim("batch")}
-    for name, (module, samples) in _modules().items():
-        program = torch.export.export(module.eval(), samples, dynamic_shapes=(batch,) * len(samples))
+    for name, program in _programs().items():
         torch.export.save(program, folder / f"{name}.pt2")
 
 
@@ -70,6 +69,23 @@ def scripts(folder: Path) -> None:
     module, samples = _modules()["convolution"]
     torch.jit.trace(module.eval(), samples).save(str(folder / "traced.pt"))
     torch.save(module.state_dict(), folder / "weights.pt")
+
+
+def keep_operators() -> None:
+    """Read PyTorch's table of operators once: each export reads it anew, with the source of 500 functions.
+
+    Exports fill other tables as well, which a process then has from the start.
+    """
+    import torch
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    from packager.importers.torch import OPSET
+
+    read = functools.cache(ONNXRegistry.from_torchlib)
+    read(opset_version=OPSET)
+    ONNXRegistry.from_torchlib = staticmethod(read)  # type: ignore[method-assign]  # the same, in less time
+    for program in _programs().values():
+        torch.onnx.export(program, dynamo=True, verbose=False, opset_version=OPSET)
 
 
 def _module() -> Any:  # noqa: ANN401 - a tf.Module
@@ -91,6 +107,16 @@ def _module() -> Any:  # noqa: ANN401 - a tf.Module
             return {"y": x}
 
     return Module()
+
+
+def _programs() -> dict[str, Any]:
+    import torch
+
+    batch = {0: torch.export.Dim("batch")}
+    return {
+        name: torch.export.export(module.eval(), samples, dynamic_shapes=(batch,) * len(samples))
+        for name, (module, samples) in _modules().items()
+    }
 
 
 def _modules() -> dict[str, tuple[Any, tuple[Any, ...]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pkgutil
 import random
 import resource
 import select
@@ -44,13 +45,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What to damage, and how often."""
 
     framework: str
-    form: Literal["binary", "json", "message", "text", "zip"]
+    form: Literal["binary", "json", "message", "offsets", "text", "zip"]
     seeds: tuple[str, ...]
     """Whole files; of a folder, the one file that is damaged, its neighbours stay."""
     member: str = ""
     """Of a folder: the path in it of the file that is damaged."""
     modules: tuple[str, ...]
     """Loaded before anything is forked."""
+    prepare: str = ""
+    """``module:function`` to call once after that."""
     first: int
     count: int
     seconds: float
@@ -84,6 +87,8 @@ def run(job: Job) -> Iterator[Verdict]:
     """The verdicts, in order."""
     for module in job.modules:
         importlib.import_module(module)
+    if job.prepare:
+        pkgutil.resolve_name(job.prepare)()
     number, end = job.first, job.first + job.count
     while number < end:
         reading, writing = os.pipe()

@@ -24,12 +24,14 @@ class Kind(NamedTuple):
     """One kind of file."""
 
     framework: str
-    form: Literal["binary", "json", "message", "text", "zip"]
+    form: Literal["binary", "json", "message", "offsets", "text", "zip"]
     make: Callable[[Path], None]
     """Writes the seeds into an empty folder: each entry of it is one."""
     modules: tuple[str, ...]
     member: str = ""
     """Of a folder, the file that is damaged."""
+    prepare: str = ""
+    """``module:function`` to call once, before anything is forked."""
 
 
 def _data() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -235,13 +237,13 @@ KINDS: dict[str, Kind] = {
     "lightgbm": Kind("lightgbm", "text", _lightgbm, (*_ONNX, "lightgbm")),
     "catboost": Kind("catboost", "binary", _catboost("cbm"), (*_ONNX, "catboost")),
     "catboost-json": Kind("catboost", "json", _catboost("json"), (*_ONNX, "catboost")),
-    "tflite": Kind("tflite", "binary", _tflite, (*_ONNX, "ai_edge_litert.interpreter")),
+    "tflite": Kind("tflite", "offsets", _tflite, (*_ONNX, "ai_edge_litert.interpreter")),
     "coreml": Kind("coreml_nn", "message", _coreml, (*_ONNX, "coremltools.proto.Model_pb2")),
     "keras": Kind("keras", "zip", networks.keras_models("keras"), _TENSORFLOW),
-    "keras-h5": Kind("keras", "binary", networks.keras_models("h5"), _TENSORFLOW),
+    "keras-h5": Kind("keras", "offsets", networks.keras_models("h5"), _TENSORFLOW),
     "savedmodel": Kind("savedmodel", "message", networks.saved_models, _TENSORFLOW, "saved_model.pb"),
     "frozen-graph": Kind("savedmodel", "message", networks.frozen_graphs, _TENSORFLOW),
-    "torch-program": Kind("torch", "zip", networks.programs, _TORCH),
+    "torch-program": Kind("torch", "zip", networks.programs, _TORCH, prepare="bench.fuzzing.networks:keep_operators"),
     "torch-script": Kind("torch", "zip", networks.scripts, _TORCH),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -17,12 +17,15 @@ _DEEPEST = 16
 """CatBoost's own limit for trees that ask the same of all nodes of a level."""
 
 
+_Index = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+
+
 class FloatFeature(msgspec.Struct):
     """One of ``float_features``."""
 
-    feature_index: int
+    feature_index: _Index
     """Among the float features."""
-    flat_feature_index: int
+    flat_feature_index: _Index
     """Among all."""
     feature_id: str = ""
     nan_value_treatment: str = "AsIs"
@@ -31,7 +34,7 @@ class FloatFeature(msgspec.Struct):
 class OtherFeature(msgspec.Struct):
     """A feature by categories, of text or an embedding."""
 
-    flat_feature_index: int
+    flat_feature_index: _Index
     feature_id: str = ""
 
 
@@ -48,7 +51,7 @@ class Split(msgspec.Struct):
     """One comparison."""
 
     split_type: str
-    float_feature_index: int = 0
+    float_feature_index: _Index = 0
     border: float = 0.0
 
 

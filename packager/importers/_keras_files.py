@@ -73,7 +73,8 @@ def hdf5_config(path: Path) -> bytes:
             f"'{path.name}' holds weights without a model",
             hint="build the model in Keras, load the weights into it, and export it: model.save('model.keras')",
         )
-    return config if isinstance(config, bytes) else str(config).encode()
+    # h5py gives bytes that are no UTF-8 as surrogates.
+    return config if isinstance(config, bytes) else str(config).encode(errors="surrogateescape")
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:

@@ -98,6 +98,27 @@ def refuse_reaching(
     )
 
 
+def check_calls(name: str, graph: Any) -> None:  # noqa: ANN401 - a GraphDef
+    """See that the graph holds every function that its nodes are told to call.
+
+    TensorFlow's own error for one that it misses holds the whole library as text, and the regular expression that it
+    searches that text with takes minutes.
+
+    Raises:
+        ConversionError: it does not hold one.
+    """
+    known = {function.signature.name for function in graph.library.function}
+    for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
+        for node in nodes:
+            called = {value.func.name for value in node.attr.values() if value.HasField("func")}
+            called.update(func.name for value in node.attr.values() for func in value.list.func)
+            for missing in sorted(called - known):
+                raise ConversionError(
+                    "import.savedmodel",
+                    f"'{name}' is damaged: node '{node.name}' calls the function '{missing}', which is not in it",
+                )
+
+
 def _reaching(graph: Any, run: set[str], restored: set[str]) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - a GraphDef
     bodies = {function.signature.name: function.node_def for function in graph.library.function}
     asked, restoring = _asked_for(graph, bodies, run), _asked_for(graph, bodies, restored)

@@ -100,14 +100,26 @@ def _network(model: Message, network: Message) -> tuple[onnx.ModelProto, TaskSec
             raise ConversionError(
                 "import.coreml_nn", f"layer '{layer.name}' reads '{''.join(missing[:1])}', which no layer makes"
             )
-        sources = [values[name] for name in layer.input]
-        if kind == "split":
-            parts = graph.split(sources[0], len(layer.output))
-            values.update(zip(layer.output, parts, strict=True))
-        else:
-            written = sources[0] if kind == "copy" else LAYERS[kind](graph, getattr(layer, kind), sources)
-            values[layer.output[0]] = written
+        values.update(_written(graph, layer, kind, [values[name] for name in layer.input]))
     return _finished(model, network, graph, inputs, values)
+
+
+def _written(graph: Graph, layer: Message, kind: str, sources: list[str]) -> dict[str, str]:
+    """What the layer makes, by its outputs."""
+    if not layer.output:
+        raise ConversionError("import.coreml_nn", f"layer '{layer.name}' makes nothing")
+    if kind == "split":
+        return dict(zip(layer.output, graph.split(sources[0], len(layer.output)), strict=True))
+    if kind == "copy":
+        return {layer.output[0]: sources[0]}
+    try:
+        written = LAYERS[kind](graph, getattr(layer, kind), sources)
+    except (LookupError, OverflowError, TypeError, ValueError) as error:
+        # Parameters that no layer of this kind has: a list too short, a choice that is none, a size below zero.
+        raise ConversionError(
+            "import.coreml_nn", f"layer '{layer.name}' is damaged: no {kind} is like this: {error}"
+        ) from error
+    return {layer.output[0]: written}
 
 
 def _finished(

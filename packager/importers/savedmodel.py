@@ -18,7 +18,7 @@ from packager.importers._tensorflow import (
     convert,
     freeze,
 )
-from packager.importers._tensorflow_ops import refuse_reaching
+from packager.importers._tensorflow_ops import check_calls, refuse_reaching
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -86,6 +86,7 @@ def _read_saved_model(path: Path, options: Options) -> Imported:
     (graph,) = graphs
     known = sorted(name for name in graph.signature_def if not name.startswith("__"))
     signature = graph.signature_def[_choose(known, options.signature)]
+    check_calls(path.name, graph.graph_def)
     refuse_reaching(path.name, graph.graph_def, _run(graph, signature), _restored(graph), trusted=options.trusted)
     with _loading(path.name), tf.Graph().as_default():
         session = tf.compat.v1.Session()
@@ -112,6 +113,7 @@ def _read_graph(path: Path, options: Options) -> Imported:
             f"'{path.name}' has variables whose values it does not hold",
             hint="export it as a SavedModel, or freeze its variables",
         )
+    check_calls(path.name, graph)
     refuse_reaching(path.name, graph, outputs, (), trusted=options.trusted)
     with _loading(path.name), tf.Graph().as_default():
         tf.import_graph_def(graph, name="")

@@ -79,4 +79,9 @@ class TfliteModel:
 
 
 def _entry(entries: list[dict[str, object]], index: int) -> dict[str, object]:
-    return next(entry for entry in entries if entry["index"] == index)
+    found = next((entry for entry in entries if entry["index"] == index), None)
+    if found is None:
+        raise ConversionError(
+            "import.tflite", f"the file is damaged: its signature names tensor {index}, which goes neither in nor out"
+        )
+    return found

@@ -41,7 +41,7 @@ def test_a_damaged_file_ends_in_a_model_or_a_clean_error(kind: str, seeds: Path)
 
 def test_the_damage_of_a_number_is_always_the_same() -> None:
     data = bytes(range(256)) * 4
-    for form in ("binary", "json", "message", "text", "zip"):
+    for form in ("binary", "json", "message", "offsets", "text", "zip"):
         first, again = (mutate(data, form, random.Random(7)) for _ in range(2))  # noqa: S311 - a repeatable choice
         assert first == again
         assert first != data

@@ -86,6 +86,8 @@ def broken(what: str, found: dict[str, Any]) -> None:
         tree["leaf_values"].pop()
     elif what == "a feature that is not there":
         tree["splits"][0]["float_feature_index"] = 99
+    elif what == "a feature beyond all numbers":
+        tree["splits"][0]["float_feature_index"] = 2**63
     elif what == "a split of another kind":
         tree["splits"][0]["split_type"] = "OnlineCtr"
     elif what == "too many splits":
@@ -96,7 +98,14 @@ def broken(what: str, found: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "what",
-    ["a value too few", "a feature that is not there", "a split of another kind", "too many splits", "a feature twice"],
+    [
+        "a value too few",
+        "a feature that is not there",
+        "a feature beyond all numbers",
+        "a split of another kind",
+        "too many splits",
+        "a feature twice",
+    ],
 )
 def test_a_file_that_is_not_what_catboost_writes_is_refused_before_catboost_reads_it(tmp_path: Path, what: str) -> None:
     path = tmp_path / "model.json"

@@ -234,3 +234,23 @@ def test_a_file_that_is_no_such_model_is_refused(tmp_path: Path, data: bytes) ->
     with pytest.raises(ConversionError) as caught:
         read_model(tmp_path / "model", Options())
     assert caught.value.code == "import.coreml_nn"
+
+
+@pytest.mark.parametrize("damage", ["no function", "no output", "a kind of pool that there is not"])
+def test_a_layer_like_none_of_its_kind_is_refused_by_name(tmp_path: Path, damage: str) -> None:
+    import coremltools.proto.Model_pb2 as messages
+
+    model = messages.Model(specificationVersion=1)
+    model.description.input.add(name="x").type.multiArrayType.shape.append(4)
+    layer = model.neuralNetwork.layers.add(name="odd", input=["x"], output=["y"])
+    if damage == "no function":
+        layer.activation.SetInParent()
+    elif damage == "no output":
+        layer.softmax.SetInParent()
+        del layer.output[:]
+    else:
+        layer.pooling.type = 7
+    (tmp_path / "model").write_bytes(model.SerializeToString())
+    with pytest.raises(ConversionError, match="layer 'odd'") as caught:
+        read_model(tmp_path / "model", Options())
+    assert caught.value.code == "import.coreml_nn"

@@ -67,7 +67,7 @@ def outcomes(folder: Path, real: dict[str, Path]) -> Outcomes:
     np.savez(folder / "sound.npz", x=np.random.default_rng(0).normal(0, 0.1, (2, 43844, 1)).astype(np.float32))
     data = {"calibration": {"field": "data.calibration", "path": str(folder / "sound.npz"), "digest": ""}}
     asked: dict[str, dict[str, object]] = {name: {"path": f"{models}/{name}.keras"} for name in SOUND}
-    asked |= {name: {"path": f"{models}/{name}"} for name in ("two", "ambiguous", "leaking", "old")}
+    asked |= {name: {"path": f"{models}/{name}"} for name in ("two", "ambiguous", "dangling", "leaking", "old")}
     files = ("several.keras", "convolution.h5", "lambda.keras", "lambda.h5", "text.keras", "shapeless.keras", "cut.h5")
     files += (
         "linked.h5",
@@ -172,6 +172,7 @@ def test_a_graph_of_tensorflow_is_imported(
         ("unknown.keras", "import.keras", "can't load 'unknown.keras': "),
         ("cut.h5", "import.keras", "is damaged"),
         ("cut.pb", "import.savedmodel", "is damaged"),
+        ("dangling", "import.savedmodel", "calls the function '__inference__traced_save_"),
         ("ambiguous", "config.field", "can't tell which signature is meant: the model has curve, line"),
         (
             "no such signature",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import h5py
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 L = keras.layers
@@ -141,6 +143,16 @@ def write_old(folder: Path) -> None:
         v1.saved_model.simple_save(session, str(folder / "old"), {"taken": taken}, {"out": taken @ weights})
 
 
+def write_dangling(folder: Path) -> None:
+    """A SavedModel that calls a function which it does not hold."""
+    shutil.copytree(folder / "two", folder / "dangling")
+    place = folder / "dangling" / "saved_model.pb"
+    stored = saved_model_pb2.SavedModel.FromString(place.read_bytes())
+    library = stored.meta_graphs[0].graph_def.library.function
+    del library[[entry.signature.name.startswith("__inference__traced_save") for entry in library].index(True)]
+    place.write_bytes(stored.SerializeToString())
+
+
 def write_saved(folder: Path) -> None:
     module, leaking = Module(), Leaking()
     tf.saved_model.save(module, str(folder / "two"), signatures={"serving_default": module.line, "curve": module.curve})
@@ -150,6 +162,7 @@ def write_saved(folder: Path) -> None:
     for name, function in (("frozen", module.line), ("leaking", leaking.leak)):
         frozen = convert_variables_to_constants_v2(function.get_concrete_function())
         (folder / f"{name}.pb").write_bytes(frozen.graph.as_graph_def().SerializeToString())
+    write_dangling(folder)
     (folder / "cut.pb").write_bytes((folder / "frozen.pb").read_bytes()[:-20])
 
 
