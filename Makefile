@@ -5,9 +5,8 @@
 # make coverage-edge  ONNX's operator cases that edge-arm passes, and every other one with its reason
 # make bench-import   every public model through its importer, fetched into the user's cache
 # make fuzz-import    10,000 damaged files of each kind through the import
-# make bench-edge     real models through edge-arm, fetched into the user's cache
+# make bench-edge     real models through edge-arm, fetched into the user's cache, beside what others make of them
 # make coverage-coreml  the same for coreml; make bench-coreml: the same models through it
-# make bench-edge-peers  latency of edge-arm's files against what others make of the same models
 # make hw-test-edge-arm  edge-arm's bundles on an emulated Arm computer, and on the one that EDGE_ARM_HOST names
 # make bench-lowering  tree ensembles as tensor operators, beside onnxruntime's operator and hummingbird-ml
 # make bench-quantization  real models under every scheme of edge-arm, and MLPerf Tiny's nets beside their reference files
@@ -24,7 +23,7 @@ PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
 DEBIAN := mosquitto chromium docker-registry gcc-arm-none-eabi libnewlib-arm-none-eabi iverilog g++ mono-mcs mono-runtime
 
-.PHONY: demo test check oracle-coreml hw-test-coreml bench bench-import fuzz-import bench-coreml bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge bench-edge-peers hw-test-edge-arm docs environment development toolchains toolchain-locks bench-onnx bench-serve bench-score
+.PHONY: demo test check oracle-coreml hw-test-coreml bench bench-import fuzz-import bench-coreml bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge hw-test-edge-arm docs environment development toolchains toolchain-locks bench-onnx bench-serve bench-score
 
 demo: environment
 	$(PYTHON) examples/digits/demo.py $(ARGS)
@@ -70,9 +69,6 @@ oracle-coreml:
 
 hw-test-coreml: development
 	$(PYTHON) -m pytest -s hw_tests/coreml $(ARGS)
-
-bench-edge-peers: development
-	$(PYTHON) -m bench.edge_peers $(ARGS)
 
 coverage-edge: development
 	$(PYTHON) -m bench.coverage_edge $(ARGS)

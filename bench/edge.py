@@ -1,17 +1,21 @@
-"""Real models through edge-arm: error, size, transposes left, CPU seconds of the conversion, latency.
+"""Real models through edge-arm, beside what others make of them: one table.
 
     python -m bench.edge [PATTERN]
 
-Each conversion is a process of its own, start included. The error is the largest difference from onnxruntime, over the
-largest value that an output reaches in all calls; beside it is how far onnxruntime is from itself without its
-optimisations. Latencies are of one thread, the fastest of interleaved calls. Writes bench/results/edge.json.
+Error, size, transposes left, CPU seconds of the conversion, latency, and its ratio to that of the best peer's file:
+see `bench.edge_peers`. Each conversion is a process of its own, start included. The error is the largest difference
+from onnxruntime, over the largest value that an output reaches in all calls; beside it is how far onnxruntime is from
+itself without its optimisations. Latencies are of one thread, the fastest of interleaved calls. Writes
+bench/results/edge.json; with a PATTERN, the rows of other models stay.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,41 +25,62 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.measure import write_results
-from bench.real_models import MODELS, fetched
+from bench.edge_peers import best, compared, keras_nets, operations
+from bench.measure import RESULTS, write_results
+from bench.real_models import MODELS, RealModel, fetched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import onnx
     from numpy.typing import NDArray
-
-    from bench.real_models import RealModel
 
     Tensors = dict[str, NDArray[np.generic]]
 
 CALLS = 5
 LIMIT = 1e-4
+_NOISE = 1.05
+"""Ratios up to it may be the machine's."""
 _SECONDS = 0.4
 """How long calls are timed, at least one of each."""
 
 
 def main(pattern: str) -> int:
-    """Print the table and write it; the exit code is 1 if any model fails or is off by more than it may be."""
-    rows: dict[str, dict[str, object]] = {}
+    """Print the table and write it; the exit code is 1 if a file is off, or slower than the best peer's by 5 %."""
+    rows = _written() if pattern else {}
+    chosen: dict[str, dict[str, object]] = {}
     print(
-        f"{'model':44} {'error':>8} {'own':>8} {'MB':>6} {'of':>6} "
-        f"{'ops':>5} {'moved':>5} {'CPU s':>6} {'ms':>7} {'ort':>7}"
+        f"{'model':44} {'error':>8} {'own':>8} {'MB':>6} {'of':>6} {'ops':>5} {'moved':>5} {'CPU s':>6} "
+        f"{'ms':>8} {'ort':>8} {'ratio':>5}  best peer"
     )
+    with tempfile.TemporaryDirectory() as name:
+        for model, path in _models(Path(name), pattern):
+            rows[model.name] = chosen[model.name] = measured(model, path, Path(name))
+            print(_line(model.name, rows[model.name]), flush=True)
+            write_results("edge", dict(rows), ["ai-edge-litert", "onnx", "onnxruntime", "numpy"])
+    bad = [name for name, row in chosen.items() if not _is_right(row)]
+    print(f"{len(chosen) - len(bad)} of {len(chosen)} right" + (f"; not: {', '.join(bad)}" if bad else ""))
+    ratios = [(name, float(str(row["ratio"]))) for name, row in chosen.items() if "ratio" in row]
+    slow = [f"{name} {ratio:.2f}" for name, ratio in ratios if ratio > _NOISE]
+    print(f"{len(ratios)} have a peer whose file runs; slower than it: {', '.join(slow) or 'none'}")
+    return int(bool(bad or slow))
+
+
+def _written() -> dict[str, dict[str, object]]:
+    """The rows of an earlier run."""
+    path = RESULTS / "edge.json"
+    rows: dict[str, dict[str, object]] = json.loads(path.read_text())["figures"] if path.exists() else {}
+    return rows
+
+
+def _models(room: Path, pattern: str) -> Iterator[tuple[RealModel, Path]]:
+    """Each model that the pattern names, and its file."""
     for model in MODELS:
         if re.search(pattern, model.name):
-            rows[model.name] = measured(model)
-            print(_line(model.name, rows[model.name]), flush=True)
-    if not pattern:
-        write_results("edge", rows, ["ai-edge-litert", "onnx", "onnxruntime", "numpy"])
-    bad = [name for name, row in rows.items() if not _is_right(row)]
-    print(f"{len(rows) - len(bad)} of {len(rows)} right" + (f"; not: {', '.join(bad)}" if bad else ""))
-    return int(bool(bad))
+            yield model, fetched(model)
+    for path in keras_nets(room):
+        if re.search(pattern, path.stem):
+            yield RealModel(path.stem, "", "", ""), path
 
 
 def _is_right(row: dict[str, object]) -> bool:
@@ -69,41 +94,54 @@ def _line(name: str, row: dict[str, object]) -> str:
     return (
         f"{name:44} {row['error']:8.1e} {row['reference_error']:8.1e} "
         f"{row['megabytes']:6.2f} {row['source_megabytes']:6.2f} "
-        f"{row['operations']:5} {row['transposes']:5} {row['conversion_cpu_seconds']:6.2f} {row['milliseconds']:7.2f} "
-        f"{row['onnxruntime_milliseconds']:7.2f}"
+        f"{row['operations']:5} {row['transposes']:5} {row['conversion_cpu_seconds']:6.2f} {row['milliseconds']:8.3f} "
+        f"{row['onnxruntime_milliseconds']:8.3f} "
+        + (f"{row['ratio']:5.2f}  {row['best_peer']}" if "ratio" in row else "    -  none whose file runs")
     )
 
 
-def measured(model: RealModel) -> dict[str, object]:
+def measured(model: RealModel, path: Path, room: Path) -> dict[str, object]:
     """One row of the table."""
     import onnx
 
-    path = fetched(model)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        bound = shaped(onnx.load(path), model)
-        onnx.save(bound, folder / "model.onnx")
-        (folder / "out").mkdir()
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.edge", "--convert", folder / "model.onnx", folder / "out"],
-            cwd=Path(__file__).parents[1],
-            capture_output=True,
-            check=False,
-            text=True,
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if done.returncode:
-            return {"failure": done.stderr.strip().rpartition("\n")[2]}
-        shipped = folder / "out" / "model.tflite"
-        row: dict[str, object] = {
-            "megabytes": shipped.stat().st_size / 1e6,
-            "source_megabytes": path.stat().st_size / 1e6,
-            "conversion_cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-            **operations(shipped),
-        }
-        calls = [inputs(bound, model, seed) for seed in range(CALLS)]
-        return row | _compared(path, shipped, calls, model)
+    folder = room / re.sub(r"\W+", "_", model.name)
+    folder.mkdir()
+    bound = shaped(onnx.load(path), model)
+    onnx.save(bound, folder / "model.onnx")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    failure = _converted(folder, "out")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if failure:
+        return {"failure": failure}
+    _converted(folder, "nhwc", "nhwc")
+    shipped = folder / "out" / "model.tflite"
+    row: dict[str, object] = {
+        "megabytes": shipped.stat().st_size / 1e6,
+        "source_megabytes": path.stat().st_size / 1e6,
+        "conversion_cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        **operations(shipped),
+    }
+    calls = [inputs(bound, model, seed) for seed in range(CALLS)]
+    row |= _compared(path, shipped, calls, model)
+    peers = compared(model.name, folder)
+    fastest = best(peers)
+    if fastest is not None:
+        row |= {"best_peer": fastest[0], "ratio": fastest[1]}
+    shutil.rmtree(folder)
+    return row | {"peers": peers}
+
+
+def _converted(folder: Path, out: str, layout: str = "source") -> str:
+    """Convert the folder's model in a process of its own; what it complains of, if it fails."""
+    (folder / out).mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.edge", "--convert", folder / "model.onnx", folder / out, layout],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    return done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
 
 
 def shaped(model: onnx.ModelProto, real: RealModel) -> onnx.ModelProto:
@@ -170,15 +208,6 @@ def patches(shape: list[int], seed: int) -> NDArray[np.floating]:
     return np.asarray(total[None] / 3)
 
 
-def operations(shipped: Path) -> dict[str, object]:
-    """How many operations a file holds, and how many of them are transposes."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    file = schema.ModelT.InitFromPackedBuf(shipped.read_bytes())
-    codes = [file.operatorCodes[each.opcodeIndex].builtinCode for graph in file.subgraphs for each in graph.operators]
-    return {"operations": len(codes), "transposes": codes.count(schema.BuiltinOperator.TRANSPOSE)}
-
-
 def _compared(path: Path, shipped: Path, calls: list[Tensors], real: RealModel) -> dict[str, object]:
     import onnxruntime
 
@@ -231,16 +260,16 @@ def _fastest(first: Callable[[], object], second: Callable[[], object]) -> tuple
     return best[0], best[1]
 
 
-def convert(source: Path, out: Path) -> None:
+def convert(source: Path, out: Path, layout: str) -> None:
     """What a worker does with one model whose shapes are fixed: emit it, load it back, run it once."""
     from targets.edge_arm import Options, target
 
-    target.convert(source, Options(), None, out)
+    target.convert(source, Options(io_layout="nhwc" if layout == "nhwc" else "source"), None, out)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if sys.argv[1:2] == ["--convert"]:
-        convert(Path(sys.argv[2]), Path(sys.argv[3]))
+        convert(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])
     else:
         sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else ""))

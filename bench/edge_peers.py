@@ -1,11 +1,12 @@
-"""Latency of edge-arm's files against those that others make of the same models.
-
-    python -m bench.edge_peers [PATTERN]
+"""What others make of the same models, and how long edge-arm's files take in comparison.
 
 Peers: onnx2tf, in an environment of its own in the cache; basic-pitch's own TFLite and MediaPipe's own BlazeFace, as
 packages ship them; and TensorFlow's converter, for nets that are born in Keras, by the interpreter that PACK_TENSORFLOW
 names. Calls of both files alternate in one process and one thread; a ratio is that of the processor time of the fastest
-calls. A peer's file that LiteRT can't load is written down with LiteRT's reason. Writes bench/results/edge-peers.json.
+calls. A peer that turns pictures and maps channels-last is held against our file with `io_layout = "nhwc"`, too. A
+peer's file that LiteRT can't load is written down with LiteRT's reason.
+
+    python -m bench.edge_peers OURS THEIRS
 """
 
 from __future__ import annotations
@@ -13,20 +14,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.edge import operations, shaped
-from bench.measure import write_results
-from bench.real_models import MODELS, RealModel, cache, fetched
+from bench.real_models import RealModel, cache, fetched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,67 +54,69 @@ _LIMIT = 300
 """Seconds that a conversion or a comparison may take."""
 
 
-def main(pattern: str) -> int:
-    """Print the table and write it; the exit code is 1 if any file of ours is slower than the best peer's by 5 %."""
-    rows: dict[str, dict[str, object]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        for model, peer, ours, theirs in _pairs(Path(name), pattern):
-            row = theirs if isinstance(theirs, dict) else _compared(ours, theirs)
-            rows[f"{model} / {peer}"] = row
-            print(_line(f"{model} / {peer}", row), flush=True)
-            if not pattern:
-                write_results("edge-peers", rows, ["ai-edge-litert", "onnx", "numpy"])
-    ratios = {name: row["ratio"] for name, row in rows.items() if isinstance(row.get("ratio"), float)}
-    slow = [name for name, ratio in ratios.items() if isinstance(ratio, float) and ratio > 1.05]  # noqa: PLR2004 - noise
-    if ratios:
-        print(f"{len(ratios)} pairs, {len(rows) - len(ratios)} that the peer has no running file for")
-        print(f"slower: {', '.join(slow) or 'none'}")
-    return int(bool(slow))
-
-
-def _line(name: str, row: dict[str, object]) -> str:
-    if "ratio" not in row:
-        return f"{name:52} {row['failure']}"
-    return (
-        f"{name:52} {row['milliseconds']:8.3f} {row['peer_milliseconds']:8.3f} {row['ratio']:5.2f}  "
-        f"ops {row['operations']}/{row['peer_operations']}  transposes {row['transposes']}/{row['peer_transposes']}"
-    )
-
-
-def _pairs(room: Path, pattern: str) -> Iterator[tuple[str, str, Path, Path | dict[str, object]]]:
-    """Model, peer, our file, and the peer's file or why there is none."""
-    import onnx
-
-    for model in MODELS:
-        if not re.search(pattern, model.name):
-            continue
-        folder = room / re.sub(r"\W+", "_", model.name)
-        folder.mkdir()
-        onnx.save(shaped(onnx.load(fetched(model)), model), folder / "model.onnx")
-        ours = _ours(folder)
-        yield model.name, PEER, ours, _onnx2tf(folder)
-        if model.name in _SHIPPED:
-            yield model.name, "its makers", ours, fetched(_SHIPPED[model.name])
+def keras_nets(room: Path) -> list[Path]:
+    """Nets that are born in Keras, as ONNX; beside each stands TensorFlow's own file. None without its interpreter."""
     interpreter = os.environ.get("PACK_TENSORFLOW")
     if interpreter is None:
         print("nets born in Keras are left out: PACK_TENSORFLOW names no interpreter with tensorflow and tf2onnx")
-        return
+        return []
     subprocess.run(
         [interpreter, _ROOM / "bench" / "keras_peers.py", room], check=True, capture_output=True, timeout=_LIMIT
     )
-    for path in sorted(room.glob("*.onnx")):
-        if re.search(pattern, path.stem):
-            folder = room / path.stem
-            folder.mkdir()
-            shutil.copy(path, folder / "model.onnx")
-            yield path.stem, "TFLiteConverter", _ours(folder), path.with_suffix(".tflite")
+    return sorted(room.glob("*.onnx"))
 
 
-def _ours(folder: Path) -> Path:
-    (folder / "ours").mkdir()
-    command = [sys.executable, "-m", "bench.edge", "--convert", folder / "model.onnx", folder / "ours"]
-    subprocess.run(command, cwd=_ROOM, check=True, capture_output=True, timeout=_LIMIT)
-    return folder / "ours" / "model.tflite"
+def compared(name: str, folder: Path) -> dict[str, dict[str, object]]:
+    """One row for each peer of a model: `folder` holds ``model.onnx`` and ours in ``out`` and ``nhwc``."""
+    rows = {}
+    for peer, theirs in _files(name, folder):
+        if isinstance(theirs, dict):
+            rows[peer] = theirs
+            continue
+        row = _compared(folder / "out" / "model.tflite", theirs)
+        if "ratio" in row and _shapes(theirs) != _shapes(folder / "out" / "model.tflite"):
+            same = folder / "nhwc" / "model.tflite"
+            if _shapes(theirs) == _shapes(same):
+                row["ratio_nhwc"] = _compared(same, theirs)["ratio"]
+        rows[peer] = row
+    return rows
+
+
+def best(peers: dict[str, dict[str, object]]) -> tuple[str, float] | None:
+    """The fastest peer, and how long ours takes in comparison, with the same layouts where there is such a file."""
+    ratios = {name: float(str(row.get("ratio_nhwc", row["ratio"]))) for name, row in peers.items() if "ratio" in row}
+    return max(ratios.items(), key=lambda entry: entry[1]) if ratios else None
+
+
+def operations(shipped: Path) -> dict[str, object]:
+    """How many operations a file holds, and how many of them are transposes."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    file = schema.ModelT.InitFromPackedBuf(shipped.read_bytes())
+    codes = [file.operatorCodes[each.opcodeIndex].builtinCode for graph in file.subgraphs for each in graph.operators]
+    return {"operations": len(codes), "transposes": codes.count(schema.BuiltinOperator.TRANSPOSE)}
+
+
+def _shapes(path: Path) -> list[list[tuple[int, ...]]]:
+    """Of all inputs and of all outputs, sorted: converters name them otherwise."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes()).subgraphs[0]
+    return [
+        sorted(tuple(int(size) for size in graph.tensors[place].shape) for place in places)
+        for places in (graph.inputs, graph.outputs)
+    ]
+
+
+def _files(name: str, folder: Path) -> Iterator[tuple[str, Path | dict[str, object]]]:
+    """Each peer with its file, or why there is none."""
+    own = folder.parent / f"{name}.tflite"
+    if own.exists():
+        yield "TFLiteConverter", own
+        return
+    yield PEER, _onnx2tf(folder)
+    if name in _SHIPPED:
+        yield "its makers", fetched(_SHIPPED[name])
 
 
 def _onnx2tf(folder: Path) -> Path | dict[str, object]:
@@ -159,7 +158,7 @@ def _environment() -> Path:
 def _compared(ours: Path, theirs: Path) -> dict[str, object]:
     """One row: the comparison runs in a process of its own, since some files end it."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench.edge_peers", "--pair", ours, theirs],
+        [sys.executable, "-m", "bench.edge_peers", ours, theirs],
         cwd=_ROOM,
         check=False,
         capture_output=True,
@@ -216,7 +215,4 @@ def _opened(path: Path) -> Interpreter:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--pair"]:
-        print(json.dumps(pair(Path(sys.argv[2]), Path(sys.argv[3]))))
-    else:
-        sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else ""))
+    print(json.dumps(pair(Path(sys.argv[1]), Path(sys.argv[2]))))
