@@ -1,0 +1,2 @@
+#pragma once
+#include "ac_int.h"
