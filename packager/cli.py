@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from packager.commands import (
     build,
+    client,
+    container,
     explain,
     init,
     inspect,
@@ -49,6 +51,8 @@ def make_app() -> typer.Typer:
     app.command("pull")(pull.pull)
     app.command("serve")(serve.serve)
     app.command("score")(score.score)
+    app.command("client")(client.client)
+    app.command("container")(container.container)
     app.add_typer(keys.make_app(), name="keys")
     app.command("targets")(targets.targets)
     app.add_typer(toolchain.make_app(), name="toolchain")

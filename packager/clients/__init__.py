@@ -1,0 +1,1 @@
+"""Clients of a bundle in the languages of applications: typed, with the bundle's pipeline around the model."""
