@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import onnx
 
     from manifests.manifest import RuntimeSection
+    from targets._composition import Composition
     from targets._target import Arrays, Artifact, Fidelity, Finding, Runner
 
 Windows: TypeAlias = Literal["1809", "1903", "2004", "11", "windows-ml"]
@@ -148,6 +149,12 @@ class _WinML:
         from targets._onnx.file import ShippedFile
 
         return ShippedFile(folder / artifact.runtime.entry, _fidelity(artifact.runtime))
+
+    def composition(self, artifact: Artifact, folder: Path) -> Composition:
+        """The nodes of the shipped file."""
+        from targets._onnx.composition import composition
+
+        return composition(artifact, folder)
 
 
 target = _WinML()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, TypeAlias, cast
 
+import typer
+
+from packager.commands.layers import show_layers, summary
 from packager.commands.options import BundleName, Folder, Form
 from packager.console import Output, console, headline
 from packager.errors import ExitCode
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
     from manifests.manifest import FeatureBaseline, HardwareSection, Manifest, ResourcesSection, TensorSection
     from manifests.pipeline import InputPipeline, OutputPipeline
     from packager.quantities import Unit
+    from targets._composition import Composition
+
+Layers: TypeAlias = Annotated[
+    bool, typer.Option("--layers", help="Every layer of the shipped file instead, the largest first.")
+]
 
 _SHOWN = 6
 """Entries of a long list that people are shown; ``--output json`` has all."""
@@ -27,31 +35,36 @@ _DIGEST = len("sha256:") + 12
 """Characters of a digest that people tell it by."""
 
 
-def inspect(bundle: BundleName, *, folder: Folder = Path(), output: Form = Output.TEXT) -> int:
-    """Show what a bundle says of itself.
+def inspect(bundle: BundleName, *, folder: Folder = Path(), layers: Layers = False, output: Form = Output.TEXT) -> int:
+    """Show what a bundle says of itself, and what its file is made of.
 
     Nothing is verified: see pack verify.
     """
+    from packager.composition import composition_of
     from packager.config import STORE
     from packager.store import find_bundle
 
-    _, found = find_bundle(bundle, folder / STORE)
-    if output is Output.JSON:
+    layout, found = find_bundle(bundle, folder / STORE)
+    if layers:
+        show_layers(composition_of(layout, found), found, output)
+    elif output is Output.JSON:
         from manifests.manifest import encode_manifest
 
         console.print_encoded(encode_manifest(found.manifest))
     elif output is Output.TAG:
         console.print_line(found.reference)
     else:
-        console.print_result(*_sections(found))
+        console.print_result(*_sections(found, composition_of(layout, found)))
     return ExitCode.OK
 
 
-def _sections(bundle: Bundle) -> Iterable[RenderableType]:
+def _sections(bundle: Bundle, composition: Composition | None) -> Iterable[RenderableType]:
     manifest = bundle.manifest
     yield from headline(bundle.reference, bundle.digest)
     yield from _section("model", [*_origin(manifest), *_model(manifest)])
     yield from _section("runs on", _runtime(manifest))
+    if composition is not None:
+        yield from _section("made of", summary(composition))
     yield from _section("files", [(entry.path, f"{_size(entry.size)}, {entry.role}") for entry in manifest.files])
     yield from _gates(manifest)
     yield from _section("parity", _parity(manifest))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from targets._composition import Composition
     from targets._onnx.optimisation import Level
     from targets._target import Arrays, Artifact, Finding, Runner
 
@@ -117,6 +118,12 @@ class _Cloud:
         from targets._onnx.file import ShippedFile
 
         return ShippedFile(folder / artifact.runtime.entry)
+
+    def composition(self, artifact: Artifact, folder: Path) -> Composition:
+        """The nodes of the shipped file."""
+        from targets._onnx.composition import composition
+
+        return composition(artifact, folder)
 
 
 target = _Cloud()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from targets._composition import Composition
     from targets._target import Arrays, Artifact, Finding, Runner
 
 Minimum = Literal["ios15", "ios16", "ios17", "ios18"]
@@ -87,6 +88,12 @@ class _CoreML:
         from targets.coreml._shipped import ShippedPackage
 
         return ShippedPackage((folder / artifact.runtime.entry).parent, artifact.signature)
+
+    def composition(self, artifact: Artifact, folder: Path) -> Composition:
+        """The package's operations, and which of them the Neural Engine is known not to take."""
+        from targets.coreml._composition import composition
+
+        return composition((folder / artifact.runtime.entry).parent)
 
 
 target = _CoreML()

@@ -58,11 +58,7 @@ class Blobs:
             PackageError: the file, or the entry, is not what the program says.
         """
         data = self._file(name)
-        if offset + _METADATA.size > data.size:
-            raise PackageError(f"entry at {offset} of '{name}' lies outside the file of {data.size} bytes")
-        sentinel, kind, size, start, padding = _METADATA.unpack_from(data[offset : offset + _METADATA.size].tobytes())
-        if sentinel != _SENTINEL:
-            raise PackageError(f"no entry at {offset} of '{name}': expected its mark {_SENTINEL:#x}, got {sentinel:#x}")
+        kind, size, start, padding = self._entry(name, offset)
         stored = _KINDS.get(kind, f"type {kind}")
         # Booleans of a mask are kept as bits or bytes.
         if stored != element.name and not (element.name == "bool" and stored in {"uint1", "uint8"}):
@@ -75,6 +71,24 @@ class Blobs:
         if padding >= _BYTE:
             raise PackageError(f"entry at {offset} of '{name}': expected less than 8 bits of padding, got {padding}")
         return _shaped(unpacked(raw, element, size * _BYTE - padding), shape, f"entry at {offset} of '{name}'")
+
+    def size(self, name: str, offset: int) -> int:
+        """How many bytes the tensor takes whose metadata stands at `offset` of a file.
+
+        Raises:
+            PackageError: the file, or the entry, is not what the program says.
+        """
+        return self._entry(name, offset)[1]
+
+    def _entry(self, name: str, offset: int) -> tuple[int, int, int, int]:
+        """Data type, size in bytes, where the data starts, and bits at its end that are padding."""
+        data = self._file(name)
+        if offset + _METADATA.size > data.size:
+            raise PackageError(f"entry at {offset} of '{name}' lies outside the file of {data.size} bytes")
+        sentinel, kind, size, start, padding = _METADATA.unpack_from(data[offset : offset + _METADATA.size].tobytes())
+        if sentinel != _SENTINEL:
+            raise PackageError(f"no entry at {offset} of '{name}': expected its mark {_SENTINEL:#x}, got {sentinel:#x}")
+        return kind, size, start, padding
 
     def _file(self, name: str) -> Array:
         if name not in self._files:
