@@ -1,8 +1,8 @@
 """Thousands of damaged model files of every kind through the real import: each ends in a model or a clean error.
 
-``python -m bench.fuzz_import [--count N] [--first N] [KIND...]``. What is looked for: an exception that nobody
-expected, a process that takes too long, one that takes more than 2 GB. What makes a framework's own library crash is
-counted apart: the worker ends, and the build says so.
+``python -m bench.fuzz_import [--count N] [--first N | --resume] [KIND...]``. What is looked for: an exception that
+nobody expected, a process that takes too long, one that takes more than 2 GB. What makes a framework's own library
+crash is counted apart: the worker ends, and the build says so.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ CLEAN = frozenset({"imported", "refused", "memory", "crashed"})
 that reaches its limit, ends alone."""
 _SHOWN = 5
 _ENOUGH = 10_000
+_SLICE = 500
+"""Files between two writings of the results, where it goes on from these."""
 
 
 class Found(NamedTuple):
@@ -49,6 +51,17 @@ class Found(NamedTuple):
     resident: int
     """The most that any process had in memory, in bytes."""
     seconds: float
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """The same as the results have it."""
+
+    files: int = 0
+    outcomes: dict[str, int] = {}
+    refusals: dict[str, int] = {}
+    unclean: list[Verdict] = []
+    peak_mb: int = 0
+    files_per_second: float = 0.0
 
 
 def fuzz(kind: str, count: int, *, first: int = 0, folder: Path) -> Found:
@@ -122,30 +135,66 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; default: all")
     parser.add_argument("--count", type=int, default=_ENOUGH, help="fewer than the default are not written down")
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="go on behind the files that the results already have")
     arguments = parser.parse_args()
     failed = False
     with tempfile.TemporaryDirectory() as name:
         for kind in arguments.kinds or KINDS:
+            if arguments.resume:
+                failed |= _resume(kind, arguments.count, Path(name))
+                continue
             found = fuzz(kind, arguments.count, first=arguments.first, folder=Path(name))
             failed |= bool(found.unclean)
             _print(kind, found)
             if arguments.count >= _ENOUGH:
-                # Read anew each time: another kind may have been done meanwhile.
-                known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-                known[kind] = _document(found)
-                RESULTS.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+                _write(kind, _record(found))
     sys.exit(failed)
 
 
-def _document(found: Found) -> dict[str, object]:
-    return {
-        "files": sum(found.outcomes.values()),
-        "outcomes": found.outcomes,
-        "refusals": found.codes,
-        "unclean": [msgspec.to_builtins(verdict) for verdict in found.unclean[:_SHOWN]],
-        "peak_mb": round(found.resident / 1e6),
-        "files_per_second": round(sum(found.outcomes.values()) / found.seconds, 1),
-    }
+def _resume(kind: str, count: int, folder: Path) -> bool:
+    """Bring the results to `count` files, a slice at a time; whether anything ended uncleanly."""
+    record = _recorded().get(kind, Record())
+    while record.files < count:
+        found = fuzz(kind, min(_SLICE, count - record.files), first=record.files, folder=folder)
+        record = _joined(record, _record(found))
+        _print(kind, found)
+        _write(kind, record)
+    return bool(record.unclean)
+
+
+def _recorded() -> dict[str, Record]:
+    return msgspec.json.decode(RESULTS.read_bytes(), type=dict[str, Record]) if RESULTS.exists() else {}
+
+
+def _write(kind: str, record: Record) -> None:
+    # Read anew each time: another kind may have been done meanwhile.
+    known = msgspec.to_builtins(_recorded() | {kind: record})
+    RESULTS.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+
+
+def _record(found: Found) -> Record:
+    files = sum(found.outcomes.values())
+    return Record(
+        files=files,
+        outcomes=found.outcomes,
+        refusals=found.codes,
+        unclean=list(found.unclean[:_SHOWN]),
+        peak_mb=round(found.resident / 1e6),
+        files_per_second=round(files / found.seconds, 1),
+    )
+
+
+def _joined(before: Record, after: Record) -> Record:
+    files = before.files + after.files
+    seconds = sum(part.files / part.files_per_second for part in (before, after) if part.files_per_second)
+    return Record(
+        files=files,
+        outcomes=dict(Counter(before.outcomes) + Counter(after.outcomes)),
+        refusals=dict(Counter(before.refusals) + Counter(after.refusals)),
+        unclean=[*before.unclean, *after.unclean][:_SHOWN],
+        peak_mb=max(before.peak_mb, after.peak_mb),
+        files_per_second=round(files / seconds, 1) if seconds else 0.0,
+    )
 
 
 def _print(kind: str, found: Found) -> None:

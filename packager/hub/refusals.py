@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from packager.hub.lower_ml import declined
-from packager.hub.split_fused import split
+from packager.hub.split_fused import DOMAIN, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import onnx
 
     from targets._target import Finding
+
+_HINT = "give the model as it was before onnxruntime optimized or quantized it"
 
 
 def with_reasons(findings: Sequence[Finding], prepared: onnx.ModelProto) -> list[Finding]:
@@ -29,9 +31,11 @@ def with_reasons(findings: Sequence[Finding], prepared: onnx.ModelProto) -> list
     copy = onnx.ModelProto()
     copy.CopyFrom(prepared)
     known = {(entry.node, entry.operator): entry.reason for entry in [*declined(prepared), *split(copy)]}
-    return [
-        msgspec.structs.replace(finding, reason=f"{finding.reason}; tensor operators can't stand for it: {reason}")
-        if (reason := known.get((finding.node, finding.operator)))
-        else finding
-        for finding in findings
-    ]
+    return [_with_reason(finding, known.get((finding.node, finding.operator), "")) for finding in findings]
+
+
+def _with_reason(finding: Finding, reason: str) -> Finding:
+    if reason:
+        reason = f"{finding.reason}; tensor operators can't stand for it: {reason}"
+    hint = _HINT if finding.operator.startswith(f"{DOMAIN}.") else ""
+    return msgspec.structs.replace(finding, reason=reason or finding.reason, hint=finding.hint or hint)

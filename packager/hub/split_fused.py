@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager.hub.fused import activations, normalizations, products, quantized
+from packager.hub.fused import activations, attention, embeddings, normalizations, products, quantized, rotary, tensors
 from packager.hub.graph import all_nodes, domain_of, import_default, opset, tidy_opsets
 from packager.hub.lowering import lower
 from packager.hub.opsets.conversion import convert_version
@@ -63,15 +63,27 @@ def _chosen(node: onnx.NodeProto) -> Lowering | None:
 
 
 _LOWERINGS: dict[str, Lowering] = {
+    "Attention": attention.attention,
     "BiasGelu": activations.gelu,
+    "CDist": tensors.distances,
+    "DequantizeLinear": quantized.linear,
     "DynamicQuantizeMatMul": quantized.dynamic_product,
+    "EmbedLayerNormalization": embeddings.normalized,
+    "ExpandDims": tensors.expand,
     "FastGelu": activations.fast_gelu,
     "FusedConv": products.convolution,
     "FusedGemm": products.gemm,
     "FusedMatMul": products.matmul,
+    "GatherBlockQuantized": embeddings.quantized_table,
+    "GatherND": tensors.same,
     "Gelu": activations.gelu,
     "MatMulIntegerToFloat": quantized.integer_product,
     "MatMulNBits": quantized.block_product,
+    "MultiHeadAttention": attention.multi_head,
+    "NhwcMaxPool": quantized.max_pool,
+    "Pad": tensors.pad,
+    "QAttention": attention.quantized_attention,
+    "QGemm": quantized.gemm,
     "QLinearAdd": quantized.pair,
     "QLinearAveragePool": quantized.pool,
     "QLinearConcat": quantized.concatenation,
@@ -79,9 +91,16 @@ _LOWERINGS: dict[str, Lowering] = {
     "QLinearLeakyRelu": quantized.single,
     "QLinearMul": quantized.pair,
     "QLinearSigmoid": quantized.single,
+    "QLinearSoftmax": quantized.softmax,
+    "QLinearWhere": quantized.where,
+    "QuantizeLinear": quantized.linear,
     "QuickGelu": activations.quick_gelu,
+    "Range": tensors.range_,
+    "RotaryEmbedding": rotary.rotary,
     "SimplifiedLayerNormalization": normalizations.simplified,
     "SkipLayerNormalization": normalizations.skip,
     "SkipSimplifiedLayerNormalization": normalizations.skip,
     "TransposeMatMul": products.matmul,
+    "Trilu": tensors.triangle,
+    "Unique": tensors.unique,
 }

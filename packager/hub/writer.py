@@ -126,6 +126,12 @@ class Writer:
 
         return self.constant(np.array(values, dtype=np.int64))
 
+    def scalar(self, value: int) -> str:
+        """The name of a constant of int64 without dimensions."""
+        import numpy as np
+
+        return self.constant(np.array(value, dtype=np.int64))
+
     def floats(self, source: str) -> str:
         """The tensor as float32: most of these operators take any number."""
         known = source in self._kinds and self._kinds[source][0] == FLOAT

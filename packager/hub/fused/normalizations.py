@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from packager.hub.writer import Writer
 
-_EPSILON = 1e-12
+NARROW = 1e-12
 """The default of the operators that add something; 1e-5 of those that do not."""
 
 
@@ -23,11 +23,11 @@ def skip(writer: Writer, node: onnx.NodeProto) -> None:
     shift, bias = ("", names[3]) if simple else (names[3], names[4])
     total = writer.add("Add", [source, other])
     total = writer.add("Add", [total, bias]) if bias else total
-    epsilon = float(str(attributes_of(node).get("epsilon", _EPSILON)))
+    epsilon = float(str(attributes_of(node).get("epsilon", NARROW)))
     for place in (1, 2):
         if writer.reads(node, place):
             raise Unsupported(f"something reads its output '{node.output[place]}', which inference does not write")
-    _normalize(writer, node, total, (scale, shift), epsilon, simple=simple)
+    _normalize_for(writer, node, total, (scale, shift), epsilon, simple=simple)
     if writer.reads(node, 3):
         writer.add("Identity", [total], node.output[3])
 
@@ -41,15 +41,28 @@ def simplified(writer: Writer, node: onnx.NodeProto) -> None:
     if writer.reads(node, 1):
         raise Unsupported(f"something reads its output '{node.output[1]}', which inference does not write")
     epsilon = float(str(attributes.get("epsilon", 1e-5)))
-    _normalize(writer, node, node.input[0], (node.input[1], ""), epsilon, simple=True)
+    _normalize_for(writer, node, node.input[0], (node.input[1], ""), epsilon, simple=True)
 
 
-def _normalize(
+def _normalize_for(
     writer: Writer, node: onnx.NodeProto, source: str, factors: tuple[str, str], epsilon: float, *, simple: bool
 ) -> None:
-    """In float32, as onnxruntime does whatever the type is."""
-    kind = writer.type_of(node.input[0])
-    last = writer.rank(node.input[0]) - 1
+    kind, last = writer.type_of(node.input[0]), writer.rank(node.input[0]) - 1
+    normalize(writer, source, factors, epsilon, node.output[0], kind=kind, last=last, simple=simple)
+
+
+def normalize(  # noqa: PLR0913 - what a normalization is
+    writer: Writer,
+    source: str,
+    factors: tuple[str, str],
+    epsilon: float,
+    output: str,
+    *,
+    kind: int,
+    last: int,
+    simple: bool = False,
+) -> None:
+    """Along the axis `last`, in float32, as onnxruntime does whatever the type `kind` is; `simple` keeps the mean."""
     wide = source if kind == FLOAT else writer.add("Cast", [source], to=FLOAT)
     centred = wide if simple else writer.add("Sub", [wide, writer.reduce("ReduceMean", wide, last)])
     variance = writer.reduce("ReduceMean", writer.add("Mul", [centred, centred]), last)
@@ -57,6 +70,6 @@ def _normalize(
     normal = writer.add("Div", [centred, deviation])
     normal = normal if kind == FLOAT else writer.add("Cast", [normal], to=kind)
     scale, shift = factors
-    scaled = writer.add("Mul", [normal, scale], "" if shift else node.output[0])
+    scaled = writer.add("Mul", [normal, scale], "" if shift else output)
     if shift:
-        writer.add("Add", [scaled, shift], node.output[0])
+        writer.add("Add", [scaled, shift], output)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from packager.hub.writer import Array, Writer
 
 
+_SOFTMAX_OF_ONE_AXIS = 13
+_SIXTEEN_BITS = 21
+
+
 def pair(writer: Writer, node: onnx.NodeProto) -> None:
     """QLinearAdd, QLinearMul: of two quantized values."""
     inputs = [*node.input, ""]
@@ -38,6 +42,59 @@ def pool(writer: Writer, node: onnx.NodeProto) -> None:
     operator = node.op_type.removeprefix("QLinear")
     value = writer.add(operator, [_number(writer, inputs[0:3])], **copy_attributes(node, drop={"channels_last"}))
     _quantize(writer, value, inputs[3:5], node.output[0])
+
+
+def softmax(writer: Writer, node: onnx.NodeProto) -> None:
+    """QLinearSoftmax: along one axis; before opset 13, along all from it on."""
+    attributes = attributes_of(node)
+    inputs = [*node.input, ""]
+    old = number(attributes, "opset", 13) < _SOFTMAX_OF_ONE_AXIS
+    axis = number(attributes, "axis", 1 if old else -1)
+    if old and axis not in {-1, writer.rank(node.input[0]) - 1}:
+        raise Unsupported("it is along several axes")
+    value = writer.add("Softmax", [_number(writer, inputs[0:3])], axis=axis)
+    _quantize(writer, value, inputs[3:5], node.output[0])
+
+
+def where(writer: Writer, node: onnx.NodeProto) -> None:
+    """QLinearWhere: of two quantized values."""
+    left, right = _number(writer, node.input[1:4]), _number(writer, node.input[4:7])
+    _quantize(writer, writer.add("Where", [node.input[0], left, right]), node.input[7:9], node.output[0])
+
+
+def gemm(writer: Writer, node: onnx.NodeProto) -> None:
+    """QGemm: what is added has the scale of the product; the result is quantized where it has a scale."""
+    left, left_scale, left_zero, right, right_scale, right_zero, shift, scale, zero = [*node.input, *[""] * 3][:9]
+    attributes = copy_attributes(node, drop=())
+    if writer.rank(right_scale) and writer.shape(right_scale) != (1,):
+        raise Unsupported("each of its columns has its own scale")
+    sides = [_number(writer, [left, left_scale, left_zero]), _number(writer, [right, right_scale, right_zero])]
+    if shift:
+        step = writer.add("Mul", [left_scale, right_scale])
+        if attributes.get("alpha", 1.0) != 1.0:
+            step = writer.add("Mul", [step, writer.constant([float(attributes["alpha"])])])
+        sides.append(writer.add("Mul", [writer.add("Cast", [shift], to=FLOAT), step]))
+    value = writer.add("Gemm", sides, "" if scale else node.output[0], **attributes)
+    if scale:
+        _quantize(writer, value, [scale, zero], node.output[0])
+
+
+def max_pool(writer: Writer, node: onnx.NodeProto) -> None:
+    """NhwcMaxPool: channels last."""
+    rank = writer.rank(node.input[0])
+    first, last = [0, rank - 1, *range(1, rank - 1)], [0, *range(2, rank), 1]
+    value = writer.add("Transpose", [node.input[0]], perm=first)
+    pooled = writer.add("MaxPool", [value], **copy_attributes(node, drop=()))
+    writer.add("Transpose", [pooled], node.output[0], perm=last)
+
+
+def linear(writer: Writer, node: onnx.NodeProto) -> None:
+    """QuantizeLinear, DequantizeLinear: as ONNX has them, which took 16 bits up later."""
+    wide = {4, 5}  # uint16, int16
+    small = node.input[0] if node.op_type == "DequantizeLinear" else (node.input[2] if len(node.input) > 2 else "")  # noqa: PLR2004 - the zero point's type is the result's
+    if small and writer.type_of(small) in wide and writer.version < _SIXTEEN_BITS:
+        raise Unsupported(f"16 bits need opset {_SIXTEEN_BITS}")
+    writer.add(node.op_type, _given(node.input), node.output[0], **copy_attributes(node, drop=()))
 
 
 def concatenation(writer: Writer, node: onnx.NodeProto) -> None:
@@ -79,10 +136,10 @@ def block_product(writer: Writer, node: onnx.NodeProto) -> None:
     if bits not in {4, 8} or order or (points is not None and points.dtype != np.uint8):
         raise Unsupported("its weights have another form than blocks of 4 or 8 bits, in order, around whole numbers")
     blocks = -(-rows // block)
-    wide = _unpacked(values.reshape(columns, blocks, -1), bits)[:, :, :block].astype(np.float32)
+    wide = unpacked(values.reshape(columns, blocks, -1), bits)[:, :, :block].astype(np.float32)
     middle = np.full((1, 1, 1), 2 ** (bits - 1), dtype=np.float32)
     if points is not None:
-        middle = _unpacked(points.reshape(columns, -1), bits)[:, :blocks, np.newaxis].astype(np.float32)
+        middle = unpacked(points.reshape(columns, -1), bits)[:, :blocks, np.newaxis].astype(np.float32)
     numbers = (wide - middle) * steps.reshape(columns, blocks, 1).astype(np.float32)
     weights = numbers.reshape(columns, -1)[:, :rows].T.astype(writer.dtype(left))
     product = writer.add(
@@ -92,7 +149,7 @@ def block_product(writer: Writer, node: onnx.NodeProto) -> None:
         writer.add("Add", [product, bias], node.output[0])
 
 
-def _unpacked(values: Array, bits: int) -> Array:
+def unpacked(values: Array, bits: int) -> Array:
     """The numbers of the last axis, of which a byte holds two of 4 bits, the lower first."""
     import numpy as np
 

@@ -25,5 +25,6 @@ def test_a_finding_says_what_stood_in_the_way_of_the_pass_that_would_have_helped
     first, second, third = with_reasons(findings, model)
     assert first.reason.startswith("no such operator; tensor operators can't stand for it: whether the norm 'MAX'")
     assert second.reason.endswith("a batch is transposed with its rows")
+    assert second.hint == "give the model as it was before onnxruntime optimized or quantized it"
     assert third == findings[2]
     assert model.SerializeToString() == encoded
