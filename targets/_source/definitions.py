@@ -29,7 +29,11 @@ def expanded(model: onnx.ModelProto, served: Collection[str]) -> onnx.ModelProto
         wanted = [place for place, node in enumerate(model.graph.node) if _is_wanted(model, node, served)]
         if not wanted:
             return model
-        model = _replaced(model, wanted)
+        try:
+            model = _replaced(model, wanted)
+        except RuntimeError:
+            # The inliner wants the type of every tensor. An operator that ONNX does not know has none; it gets a name.
+            return model
 
 
 def inferred(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -54,6 +54,8 @@ class Node:
     attributes: dict[str, Any]
     proto: onnx.NodeProto
     opsets: dict[str, int]
+    shapes: tuple[Shape | None, ...] = ()
+    """Of its outputs, as declared or inferred; None where they are not numbers."""
 
     def integer(self, name: str, default: int) -> int:
         """The attribute, or its default."""
@@ -127,7 +129,7 @@ def read_source(model: onnx.ModelProto, served: Collection[str]) -> Source:
     types.update({name: Type(array.dtype, array.shape) for name, array in constants.items()})
     constants.update({name: empty(types[name]) for name in inputs if is_empty(types, name)})
     return Source(
-        nodes=tuple(_node(node, opsets) for node in shaped.graph.node),
+        nodes=tuple(_node(node, opsets, types) for node in shaped.graph.node),
         inputs=inputs,
         outputs=tuple(entry.name for entry in private.graph.output),
         types=types,
@@ -137,7 +139,7 @@ def read_source(model: onnx.ModelProto, served: Collection[str]) -> Source:
     )
 
 
-def _node(node: onnx.NodeProto, opsets: dict[str, int]) -> Node:
+def _node(node: onnx.NodeProto, opsets: dict[str, int], types: dict[str, Type]) -> Node:
     domain = domain_of(node.domain)
     try:
         version = onnx.defs.get_schema(node.op_type, opsets.get(domain, 1), domain).since_version
@@ -145,7 +147,8 @@ def _node(node: onnx.NodeProto, opsets: dict[str, int]) -> Node:
         version = opsets.get(domain, 1)
     attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     inputs = (*node.input, *captured(node))
-    return Node(node.name, node.op_type, domain, version, inputs, tuple(node.output), attributes, node, opsets)
+    shapes = tuple(types[name].shape if name in types else None for name in node.output)
+    return Node(node.name, node.op_type, domain, version, inputs, tuple(node.output), attributes, node, opsets, shapes)
 
 
 def _free(entry: onnx.ValueInfoProto) -> FreeType:

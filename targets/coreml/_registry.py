@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from targets._source.refusal import UnsupportedError
+from targets._source.refusal import INEXPRESSIBLE, UnsupportedError
 from targets._source.registry import NEWEST, Entry, Registry
 
 if TYPE_CHECKING:
@@ -15,16 +15,8 @@ if TYPE_CHECKING:
     Emitter: TypeAlias = Callable[..., Value | Sequence[Value]]
     """Called with the emission, the node, and one argument for each of the node's inputs, None where it is left out."""
 
-_REFUSED = {
-    **dict.fromkeys(("NonMaxSuppression", "NonZero", "Unique"), "how many entries it gives depends on the data"),
-    **dict.fromkeys(
-        ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer"), "it works on text"
-    ),
-}
-"""Operators that no program of fixed shapes and numbers can express, and why."""
-
 REGISTRY: Registry[Emitter] = Registry(
-    "targets.coreml.operators", _REFUSED, "no MIL operation, or composition of them, is known for it"
+    "targets.coreml.operators", INEXPRESSIBLE, "no MIL operation, or composition of them, is known for it"
 )
 E = TypeVar("E", bound="Emitter")
 

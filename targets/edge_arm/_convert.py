@@ -16,6 +16,7 @@ from manifests.manifest import (
     ResourcesSection,
     RuntimeSection,
 )
+from targets._source.model import read_source
 from targets._target import Artifact, TargetError, native_file
 from targets.edge_arm._batch import SIZES, bound_batch, check_scheme, open_batch, with_free_batch
 from targets.edge_arm._card import card, picture
@@ -24,21 +25,20 @@ from targets.edge_arm._device import device_findings, for_device, write_device_f
 from targets.edge_arm._interface import interface_of, moved_arrays, with_layouts
 from targets.edge_arm._lowering import lower
 from targets.edge_arm._native import ship
-from targets.edge_arm._registry import served
+from targets.edge_arm._registry import REGISTRY
 from targets.edge_arm._signature import stored_signature
 from targets.edge_arm._slopes import join_slopes
-from targets.edge_arm._source import read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from manifests.manifest import SignatureSection, TensorSection
+    from targets._source.model import Source
     from targets._target import Arrays, Finding
     from targets.edge_arm import Options
     from targets.edge_arm._choice import Choice
     from targets.edge_arm._lowering import Lowered
-    from targets.edge_arm._source import Source
 
 _ENTRY = "model.tflite"
 _CARD, _PICTURE = "card.md", "layers.svg"
@@ -94,11 +94,11 @@ def _free_lowered(model: onnx.ModelProto, options: Options) -> Lowered:
 
 
 def _fixed(model: onnx.ModelProto) -> Source:
-    source = read_source(model, served())
+    source = read_source(model, REGISTRY.served())
     if source.free:
         raise TargetError(
             "edge-arm.shape",
-            f"the shape of input '{source.free[0]}' is not fixed",
+            f"the shape of input '{next(iter(source.free))}' is not fixed",
             hint="give its free dimensions a value, such as targets.edge-arm.batch",
         )
     return source

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from targets._source.refusal import UnsupportedError
 from targets.edge_arm import _layout
 from targets.edge_arm._graph import Graph
-from targets.edge_arm._registry import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
+    from targets._source.shape import Shape
     from targets.edge_arm._graph import Tensor
-    from targets.edge_arm._layout import Order, Shape
+    from targets.edge_arm._layout import Order
 
 _STORED = {"float16": "float32", "float64": "float32", "int64": "int32"}
 """Element types that are computed as another one between the model's inputs and outputs."""

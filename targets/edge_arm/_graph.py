@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from targets.edge_arm._layout import Order, Shape
+    from targets._source.shape import Shape
+    from targets.edge_arm._layout import Order
 
 
 _EFFECTS = {"ASSIGN_VARIABLE", "CALL_ONCE"}

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from manifests.manifest import SignatureSection, TensorSection
+    from targets._source.model import Source
     from targets._target import Arrays
     from targets.edge_arm import Options
     from targets.edge_arm._graph import Tensor
     from targets.edge_arm._lowering import Lowered
-    from targets.edge_arm._source import Source
 
 LAYOUTS = {3: "nwc", 4: "nhwc", 5: "ndhwc"}
 """What channels-last is called, by rank."""

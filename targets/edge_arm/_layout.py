@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from targets._source.shape import Shape
+
 Order: TypeAlias = tuple[int, ...]
-Shape: TypeAlias = tuple[int, ...]
 
 
 def identity(rank: int) -> Order:

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ai_edge_litert import schema_py_generated as schema
 
+from targets._source.folding import evaluated, is_computable
+from targets._source.refusal import UnsupportedError
 from targets._target import Finding
 from targets.edge_arm._emission import Emission, Value, stored
-from targets.edge_arm._folding import evaluated, is_computable
 from targets.edge_arm._graph import Tensor
 from targets.edge_arm._interface import Interface, assign_variable, has_map, read_variables
 from targets.edge_arm._layout import channels_last, identity, permuted
-from targets.edge_arm._registry import UnsupportedError, emitter
+from targets.edge_arm._registry import REGISTRY
 
 if TYPE_CHECKING:
+    from targets._source.model import Node, Source, Type
     from targets.edge_arm._graph import Graph
     from targets.edge_arm._layout import Order
-    from targets.edge_arm._source import Node, Source, Type
 
 
 class Lowered(NamedTuple):
@@ -71,7 +72,7 @@ def walk(emission: Emission, source: Source, given: dict[str, Value]) -> tuple[d
         made: dict[str, Value] = {}
         try:
             if unknown.intersection(node.inputs):
-                emitter(node.qualified, node.version)
+                REGISTRY.emitter(node.qualified, node.version)
             else:
                 made = _emit(emission, node, values, source)
         except UnsupportedError as error:
@@ -90,7 +91,7 @@ def _emit(emission: Emission, node: Node, values: dict[str, Value], source: Sour
         known = {name: array for name, array in constants.items() if array is not None}
         results = evaluated([node.proto], source.opsets, known, [name for name in node.outputs if name])
         return {name: emission.constant(array) for name, array in results.items()}
-    emit = emitter(node.qualified, node.version)
+    emit = REGISTRY.emitter(node.qualified, node.version)
     before = len(emission.graph.operations)
     try:
         result = emit(emission, node, *inputs)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from targets._source.refusal import UnsupportedError
 from targets.edge_arm._arithmetic import both, less
 from targets.edge_arm._emission import Emission
 from targets.edge_arm._graph import Tensor
-from targets.edge_arm._registry import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ai_edge_litert import schema_py_generated as schema
 
+from targets._source.refusal import UnsupportedError
 from targets.edge_arm._arithmetic import clamped, maximum
-from targets.edge_arm._registry import UnsupportedError
 from targets.edge_arm.operators.activations import elu_of, softplus_of, thresholded
 from targets.edge_arm.operators.matmul import fully_connected
 from targets.edge_arm.operators.slicing import span
@@ -15,8 +15,8 @@ from targets.edge_arm.operators.slicing import span
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
 
     Activation = Callable[[Emission, Value], Value]
     Step = Callable[[Emission, "Weights", Value, list[Value]], list[Value]]

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from targets._source.refusal import UnsupportedError
 from targets.edge_arm._arithmetic import greater
-from targets.edge_arm._registry import UnsupportedError
 from targets.edge_arm.operators.slicing import padded, strided
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from targets._source.window import Window
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._window import Window
 
 _TAPS = 64
 """Largest kernel whose elements are compared one by one."""

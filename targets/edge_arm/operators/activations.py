@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from targets._source.refusal import UnsupportedError
 from targets.edge_arm._fusion import fuse_activation
-from targets.edge_arm._registry import UnsupportedError, operator
+from targets.edge_arm._registry import operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
 
 _FUSED = {(0.0, np.inf): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}
 """Clips that TFLite has as activations."""

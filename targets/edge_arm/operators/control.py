@@ -9,17 +9,18 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from targets._source.model import read_source
+from targets._source.refusal import UnsupportedError
 from targets.edge_arm._lowering import walk
-from targets.edge_arm._registry import UnsupportedError, operator, served
+from targets.edge_arm._registry import REGISTRY, operator
 from targets.edge_arm._repetition import chosen, repeated
-from targets.edge_arm._source import read_source
 from targets.edge_arm.operators.slicing import taken, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
 
 _ENDLESS = np.iinfo(np.int32).max
 """The number of turns of a loop that only its condition ends."""
@@ -41,7 +42,7 @@ def _lowered(g: Emission, node: Node, name: str, formal: Sequence[Value], outer:
     for entry in graph.output:
         entry.type.tensor_type.ClearField("shape")
     imports = [onnx.helper.make_opsetid(domain, version) for domain, version in node.opsets.items()]
-    source = read_source(onnx.helper.make_model(graph, opset_imports=imports), served())
+    source = read_source(onnx.helper.make_model(graph, opset_imports=imports), REGISTRY.served())
     values, findings = walk(g, source, {label: value for label, value in given.items() if value.constant is None})
     if findings:
         raise UnsupportedError(f"{findings[0].operator} in its {name}: {findings[0].reason}", findings[0].hint)

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from targets._source.refusal import UnsupportedError
+from targets._source.window import Window, window
 from targets.edge_arm import _layout
-from targets.edge_arm._registry import UnsupportedError, operator
-from targets.edge_arm._window import Window, window
+from targets.edge_arm._padding import is_same, is_valid
+from targets.edge_arm._registry import operator
 from targets.edge_arm.operators.slicing import joined, padded, span
 
 if TYPE_CHECKING:
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
 
 _LINE, _PLANE, _SPACE = 3, 4, 5
 """Ranks of what is convolved: batch, channels, and one, two or three spatial axes."""
@@ -97,9 +99,9 @@ def as_line(g: Emission, x: Value) -> Value:
 
 def bordered(g: Emission, x: Value, view: Window, fill: Value | None = None) -> tuple[Value, str]:
     """What is convolved, in a border if TFLite's paddings don't do it, and the padding that is left to TFLite."""
-    if view.is_valid:
+    if is_valid(view):
         return x, "VALID"
-    if view.is_same:
+    if is_same(view):
         return x, "SAME"
     after = [max(reach, 0) for reach in view.reach]
     last = _layout.channels_last(x.rank)

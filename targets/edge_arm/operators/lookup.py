@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from targets._source.refusal import UnsupportedError
 from targets.edge_arm._arithmetic import greater, remainder
-from targets.edge_arm._registry import UnsupportedError, operator
+from targets.edge_arm._registry import operator
 from targets.edge_arm.operators.slicing import looked_up, padded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
 
 _REDUCTIONS = {"mul": "MUL", "max": "MAXIMUM", "min": "MINIMUM"}
 _ROUNDS = 64

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from targets.edge_arm._registry import UnsupportedError, operator
+from targets._source.refusal import UnsupportedError
+from targets.edge_arm._registry import operator
 
 if TYPE_CHECKING:
+    from targets._source.model import Node
+    from targets._source.shape import Shape
     from targets.edge_arm._emission import Emission, Value
     from targets.edge_arm._graph import Tensor
-    from targets.edge_arm._layout import Shape
-    from targets.edge_arm._source import Node
 
 _MATRIX = 2
 _KERNEL_RANK = 5

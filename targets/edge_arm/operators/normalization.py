@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from targets._source.refusal import UnsupportedError
 from targets.edge_arm._fusion import fold_affine
-from targets.edge_arm._registry import UnsupportedError, operator
+from targets.edge_arm._registry import operator
 from targets.edge_arm.operators.activations import along_last
 from targets.edge_arm.operators.slicing import looked_up
 
 if TYPE_CHECKING:
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
 
 
 @operator("BatchNormalization", since=7)

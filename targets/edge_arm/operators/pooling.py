@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from targets._source.refusal import UnsupportedError
+from targets._source.window import Window, coverage, window
 from targets.edge_arm import _layout
 from targets.edge_arm._arithmetic import maximum
-from targets.edge_arm._registry import UnsupportedError, operator
-from targets.edge_arm._window import Window, coverage, window
+from targets.edge_arm._padding import is_same, is_valid
+from targets.edge_arm._registry import operator
 from targets.edge_arm.operators._pooled_places import pooled_places
 from targets.edge_arm.operators.convolution import bordered
 from targets.edge_arm.operators.slicing import padded, strided
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
 
 _PLANE, _SPACE = 4, 5
 _TAPS = 256
@@ -57,7 +59,7 @@ def average_pool(g: Emission, node: Node, x: Value) -> Value:
     counted = coverage(view, padding=bool(node.integer("count_include_pad", 0)))
     if x.rank < _SPACE and max(view.dilations) == 1:
         planes, flat = _flattened(g, x, view)
-        if flat.is_same and not flat.is_valid and np.array_equal(coverage(view, padding=False), counted):
+        if is_same(flat) and not is_valid(flat) and np.array_equal(coverage(view, padding=False), counted):
             return _restored(g, _pool(g, "AVERAGE_POOL_2D", planes, flat, "SAME"), x, view)
     return _over(g, _means(g, x, view), float(np.prod(view.kernel)) / counted)
 
@@ -91,7 +93,7 @@ def _means(g: Emission, x: Value, view: Window) -> Value:
 def _mean_of_plane(g: Emission, planes: Value, view: Window) -> Value:
     if max(view.dilations) > 1:
         return g.mul(_tapped(g, planes, view, None), g.scalar(1 / float(np.prod(view.kernel)), planes))
-    if not view.is_valid:
+    if not is_valid(view):
         planes = _zero_bordered(g, planes, view)
     return _pool(g, "AVERAGE_POOL_2D", planes, view, "VALID")
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from targets.edge_arm._registry import UnsupportedError, operator
+from targets._source.refusal import UnsupportedError
+from targets.edge_arm._registry import operator
 from targets.edge_arm.operators.matmul import product
 from targets.edge_arm.operators.slicing import entry, joined, span, strided
 
 if TYPE_CHECKING:
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
 
 _DETERMINANT_LIMIT = 6
 """Largest matrix whose determinant is developed by minors."""

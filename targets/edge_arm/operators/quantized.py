@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from targets._source.refusal import UnsupportedError
 from targets.edge_arm._arithmetic import clamped, less, negative
-from targets.edge_arm._registry import UnsupportedError, operator
+from targets.edge_arm._registry import operator
 from targets.edge_arm.operators.convolution import conv
 from targets.edge_arm.operators.matmul import product
 from targets.edge_arm.operators.slicing import looked_up, span
@@ -17,8 +18,8 @@ from targets.edge_arm.operators.slicing import looked_up, span
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
 
 _INTEGERS = {"int8", "uint8", "int16", "uint16"}
 _EXACT = 1 << 24

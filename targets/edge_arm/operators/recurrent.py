@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from targets._source.refusal import UnsupportedError
 from targets.edge_arm._arithmetic import less
-from targets.edge_arm._registry import UnsupportedError, operator
+from targets.edge_arm._registry import operator
 from targets.edge_arm._repetition import repeated
 from targets.edge_arm.operators._cells import CELLS, Weights, activations
 from targets.edge_arm.operators.lookup import reversed_sequences
@@ -21,8 +22,8 @@ from targets.edge_arm.operators.slicing import entry, joined, span, taken, writt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
     from targets.edge_arm.operators._cells import Cell
 
 UNROLL_LIMIT = 24

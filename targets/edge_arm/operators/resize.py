@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from targets._source.interpolation import Axis, Scheme, matrix, outside
+from targets._source.refusal import UnsupportedError
 from targets.edge_arm import _layout
-from targets.edge_arm._interpolation import Axis, Scheme, kernel_linear, kernel_nearest, matrix, outside
-from targets.edge_arm._registry import UnsupportedError, operator
+from targets.edge_arm._registry import operator
+from targets.edge_arm._resampling import kernel_linear, kernel_nearest
 from targets.edge_arm.operators.matmul import fully_connected
 from targets.edge_arm.operators.slicing import looked_up
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
 
 _PLANE = 4
 _CLOSE = 1e-6

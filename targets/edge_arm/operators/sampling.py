@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from targets._source.refusal import UnsupportedError
 from targets.edge_arm._arithmetic import clamped, either, greater, less, maximum, rounded
-from targets.edge_arm._registry import UnsupportedError, operator
+from targets.edge_arm._registry import operator
 from targets.edge_arm._sampling import Tap, corners, cubic_taps, linear_taps, reflected, rows_of, within
 from targets.edge_arm.operators.matmul import fully_connected
 from targets.edge_arm.operators.slicing import entry, joined, span
@@ -16,8 +17,8 @@ from targets.edge_arm.operators.slicing import entry, joined, span
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
 
 _PLANE = 4
 

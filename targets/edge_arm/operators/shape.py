@@ -8,12 +8,13 @@ import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
 
+from targets._source.refusal import UnsupportedError
 from targets.edge_arm import _layout
-from targets.edge_arm._registry import UnsupportedError, operator
+from targets.edge_arm._registry import operator
 
 if TYPE_CHECKING:
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
 
 
 @operator("BitCast", since=26)

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from targets._source.refusal import UnsupportedError
 from targets.edge_arm import _layout
-from targets.edge_arm._registry import UnsupportedError, operator
+from targets.edge_arm._registry import operator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
     from targets.edge_arm._graph import Tensor
-    from targets.edge_arm._source import Node
 
 _SLICE_RANK = 5
 _PAD_RANK = 5

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from targets.edge_arm._registry import UnsupportedError, operator
+from targets._source.refusal import UnsupportedError
+from targets.edge_arm._registry import operator
 from targets.edge_arm.operators.convolution import convolved_line
 from targets.edge_arm.operators.matmul import fully_connected
 from targets.edge_arm.operators.slicing import looked_up
@@ -15,8 +16,8 @@ from targets.edge_arm.operators.slicing import looked_up
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
 
 _LIMIT = 1 << 24
 """Most numbers in one matrix."""

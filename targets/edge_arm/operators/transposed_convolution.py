@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from targets._source.refusal import UnsupportedError
 from targets.edge_arm import _layout
-from targets.edge_arm._registry import UnsupportedError, operator
+from targets.edge_arm._registry import operator
 from targets.edge_arm.operators.convolution import as_line, as_plane
 from targets.edge_arm.operators.slicing import joined, padded, span, strided
 
 if TYPE_CHECKING:
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
 
 _LINE, _SPACE = 3, 5
 

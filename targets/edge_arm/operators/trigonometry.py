@@ -10,8 +10,8 @@ from ai_edge_litert import schema_py_generated as schema
 from targets.edge_arm._registry import operator
 
 if TYPE_CHECKING:
+    from targets._source.model import Node
     from targets.edge_arm._emission import Emission, Value
-    from targets.edge_arm._source import Node
 
 
 def _one(g: Emission, x: Value) -> Value:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from targets.edge_arm._registry import NEWEST, served
+from targets._source.registry import NEWEST
+from targets.edge_arm._registry import REGISTRY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from targets.edge_arm._registry import Entry
+    from targets._source.registry import Entry
 
 PAGE = Path(__file__).parents[3] / "docs/reference/targets/edge-arm-operators.md"
 _HEAD = """# Operators of `edge-arm`
@@ -48,7 +49,7 @@ _MISSED = """
 
 def rendered(counts: Mapping[str, Mapping[str, int]], missed: Mapping[str, Mapping[str, Mapping[str, str]]]) -> str:
     """The page. `counts` and `missed` go by the mode; `missed` then by the case."""
-    operators = "".join(f"| `{name}` | {_versions(entries)} |\n" for name, entries in served().items())
+    operators = "".join(f"| `{name}` | {_versions(entries)} |\n" for name, entries in REGISTRY.served().items())
     cases = "".join(
         f"| {mode} | {count['passed']} of {count['total']} | {count['refused']} | {count['wrong']} |\n"
         for mode, count in counts.items()

@@ -10,10 +10,10 @@ import pytest
 from onnx import helper, numpy_helper
 
 from agent.runtimes.litert import open_model
+from targets._source.model import read_source
 from targets.edge_arm._file import serialized
 from targets.edge_arm._lowering import lower
-from targets.edge_arm._registry import served
-from targets.edge_arm._source import read_source
+from targets.edge_arm._registry import REGISTRY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def _compare(node: onnx.NodeProto, inputs: Tensors, constants: Tensors, opset: i
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    lowered = lower(read_source(model, served()))
+    lowered = lower(read_source(model, REGISTRY.served()))
     if lowered.findings:
         # ONNX declares another shape than the one that follows from the attributes.
         assert "came out as" in lowered.findings[0].reason

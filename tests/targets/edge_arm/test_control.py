@@ -10,10 +10,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from agent.runtimes.litert import open_model
+from targets._source.model import read_source
 from targets.edge_arm._file import serialized
 from targets.edge_arm._lowering import lower
-from targets.edge_arm._registry import served
-from targets.edge_arm._source import read_source
+from targets.edge_arm._registry import REGISTRY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def _model(
 
 def _run(model: onnx.ModelProto, inputs: Tensors, folder: Path) -> tuple[Tensors, set[str]]:
     """What the shipped file gives, the same in two calls, and the operators of its main graph."""
-    lowered = lower(read_source(model, served()))
+    lowered = lower(read_source(model, REGISTRY.served()))
     assert lowered.findings == []
     path = folder / "model.tflite"
     path.write_bytes(serialized(lowered.graph))

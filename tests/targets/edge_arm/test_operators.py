@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from targets.edge_arm._registry import served
+from targets.edge_arm._registry import REGISTRY
 from tests.targets.edge_arm.reference_page import PAGE, rendered
 from tests.targets.edge_arm.verdict import verdict
 from tests.targets.operator_cases import operator_cases
@@ -69,4 +69,4 @@ def test_the_reference_page_says_what_is_served_and_why_each_other_case_is_not_p
 
 @pytest.mark.parametrize("name", ["Conv", "Gemm", "MatMul", "Softmax", "MaxPool", "BatchNormalization"])
 def test_the_registry_serves_what_small_networks_are_made_of(name: str) -> None:
-    assert name in served()
+    assert name in REGISTRY.served()

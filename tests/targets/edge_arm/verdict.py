@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from agent.runtimes.litert import open_model
+from targets._source.model import read_source
 from targets._target import TargetError
 from targets.edge_arm._file import serialized
 from targets.edge_arm._lowering import lower
-from targets.edge_arm._registry import served
-from targets.edge_arm._source import read_source
+from targets.edge_arm._registry import REGISTRY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ class Verdict(NamedTuple):
 def verdict(case: Case, folder: Path) -> Verdict:
     """Refused by name, or shipped; and what was shipped, run twice, against what must come out."""
     try:
-        lowered = lower(read_source(case.model, served()))
+        lowered = lower(read_source(case.model, REGISTRY.served()))
     except TargetError as error:
         return Verdict("refused", f"{error}")
     if lowered.findings:
