@@ -6,6 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from onnx.helper import tensor_dtype_to_np_dtype
 
 from agent.runtimes._fixed.host import Reshape
 from targets._source.folding import evaluated
@@ -99,7 +100,7 @@ def _dropout(g: Reading, node: Node, x: Value, *others: Value | None) -> Value:
 
 @operator("Cast")
 def _cast(g: Reading, node: Node, x: Value) -> Value:
-    kind = g.source.types[node.outputs[0]].dtype.kind
+    kind = np.dtype(tensor_dtype_to_np_dtype(node.integer("to", 1))).kind
     if kind != "f" and isinstance(x, Stream):
         raise UnsupportedError("it cuts numbers to integers, which rounding does otherwise")
     if kind != "f" and not isinstance(x, Hosted | Constant) and g.accepts.dtype[0] == "f":
