@@ -26,6 +26,37 @@ class Affine(msgspec.Struct, frozen=True, kw_only=True, eq=False, tag="affine"):
         return values * self.scale + self.offset
 
 
+class Ranks(msgspec.Struct, frozen=True, kw_only=True, eq=False, tag="ranks"):
+    """Of each feature, how many of its cuts are below it: all that a tree, which compares with the cuts, asks of it.
+
+    So a value is at most the k-th cut, from 0 on, exactly where its rank is at most k, whatever the value's type.
+    """
+
+    columns: NDArray[np.int64]
+    """The features that are looked at, by their places in the input."""
+    cuts: Reals
+    """Of one feature after another, each in ascending order."""
+    starts: NDArray[np.int64]
+    """(features + 1): where each feature's cuts begin, and where the last one's end."""
+    absent: int
+    """The rank of NaN."""
+    single: bool
+    """Whether a value is rounded to float32 first, as it is where thresholds are compared in float32."""
+
+    def apply(self, values: Reals) -> Reals:
+        """The ranks, as whole numbers; shape (samples, features that are looked at)."""
+        rows = values.reshape(len(values), -1)[:, self.columns]
+        if self.single:
+            with np.errstate(over="ignore"):  # beyond float32 is infinity, which has a rank
+                rows = rows.astype(np.float32).astype(np.float64)
+        found = np.empty(rows.shape)
+        for place in range(len(self.columns)):
+            own = self.cuts[self.starts[place] : self.starts[place + 1]]
+            found[:, place] = np.searchsorted(own, rows[:, place], side="left")
+        ranks: Reals = np.where(np.isnan(rows), float(self.absent), found)
+        return ranks
+
+
 class Softmax(msgspec.Struct, frozen=True, kw_only=True, tag="softmax"):
     """Shares that sum to one along an axis, counted from the end."""
 
@@ -104,7 +135,7 @@ class Reshape(msgspec.Struct, frozen=True, kw_only=True, tag="reshape"):
         return values.reshape(len(values), *self.shape)
 
 
-Before: TypeAlias = Affine
+Before: TypeAlias = Affine | Ranks
 """A step on real numbers before they are quantized."""
 After: TypeAlias = Softmax | LogSoftmax | Sigmoid | Tanh | Complement | Normalize | ArgMax | Reshape | Affine
 """A step on the real numbers that the network's codes stand for."""

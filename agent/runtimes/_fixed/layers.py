@@ -196,6 +196,67 @@ class Reorder(Layer, frozen=True, kw_only=True, eq=False, tag="reorder"):
         return sources[0].format
 
 
+class Trees(Layer, frozen=True, kw_only=True, eq=False, tag="trees"):
+    """What the leaves that a sample reaches say, added up over all trees.
+
+    A node asks whether a feature's code is from `least` to `most`. Of a child, numbers from 0 on are nodes, and -1 is
+    the first leaf, -2 the second.
+    """
+
+    roots: Integers
+    """(trees): the first child of each."""
+    feature: Integers
+    """(nodes): the element of the source, as it stands in row-major order."""
+    least: Integers
+    most: Integers
+    missing: Integers
+    """(nodes): 1: what the source has for a missing value, the highest code of its format, is answered by yes, too."""
+    yes: Integers
+    no: Integers
+    leaves: Integers
+    """(leaves, outputs), of `leaf_fraction`."""
+    leaf_fraction: int
+    bias: Integers
+    """(outputs), of `leaf_fraction`."""
+
+    def accumulate(self, sources: Sequence[Tensor], codes: Sequence[Codes]) -> Sum:
+        """The sum of the leaves and the bias, exactly; shape (samples, outputs)."""
+        rows = codes[0].reshape(len(codes[0]), -1)
+        absent = sources[0].format.high
+        at = np.broadcast_to(self.roots, (len(rows), len(self.roots))).copy()
+        while (inner := at >= 0).any():
+            samples, trees = np.nonzero(inner)
+            node = at[samples, trees]
+            code = rows[samples, self.feature[node]]
+            taken = (self.least[node] <= code) & (code <= self.most[node])
+            taken |= (self.missing[node] == 1) & (code == absent)
+            at[samples, trees] = np.where(taken, self.yes[node], self.no[node])
+        total: Codes = self.leaves[-1 - at].sum(axis=1) + self.bias
+        return Sum(total, self.leaf_fraction)
+
+    def accumulator(self, sources: Sequence[Tensor]) -> Format:
+        """A format that no sum leaves, whichever leaf of each tree is reached; partial sums don't either."""
+        del sources
+        spans = [self.leaves[self.leaves_of(root)] for root in self.roots.tolist()]
+        lowest = sum(np.minimum(span.min(axis=0), 0) for span in spans) + np.minimum(self.bias, 0)
+        highest = sum(np.maximum(span.max(axis=0), 0) for span in spans) + np.maximum(self.bias, 0)
+        return smallest_format(int(lowest.min()), int(highest.max()), self.leaf_fraction)
+
+    def leaves_of(self, child: int) -> list[int]:
+        """The leaves below a child, each once, in the order in which they are first met, yes before no."""
+        found: dict[int, None] = {}
+        seen: set[int] = set()
+        waiting = [child]
+        while waiting:
+            at = waiting.pop()
+            if at < 0:
+                found[-1 - at] = None
+            elif at not in seen:
+                seen.add(at)
+                waiting += [int(self.no[at]), int(self.yes[at])]
+        return list(found)
+
+
 def run_layer(layer: AnyLayer, sources: Sequence[Tensor], codes: Sequence[Codes]) -> Codes:
     """The codes of the layer's output, shape (samples, *shape)."""
     total = layer.accumulate(sources, codes)
@@ -211,7 +272,7 @@ def windows(
     fill: float,
 ) -> NDArray[Number]:
     """What each window sees; shape (samples, channels, *positions, *kernel)."""
-    axes = len(kernel)
+    axes: int = len(kernel)
     around = [(0, 0), (0, 0), *zip(pads[:axes], pads[axes:], strict=True)]
     padded = np.pad(values, around, constant_values=fill)
     reach = tuple((size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True))
@@ -239,4 +300,4 @@ def _exact_type(accumulator: Format) -> type[np.float64 | np.int64]:
     return np.float64 if 1 << accumulator.width <= _EXACT_IN_FLOAT64 else np.int64
 
 
-AnyLayer: TypeAlias = Dense | Conv | Pool | Add | Reorder
+AnyLayer: TypeAlias = Dense | Conv | Pool | Add | Reorder | Trees
