@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from packager.clients.languages._language import Language, LanguageName
     from packager.clients.vectors import Vectors
 
-GOLDEN = "golden.bin"
-MODEL = "model"
-"""The folder of the bundle's files."""
-
 
 class Generated(NamedTuple):
     """A client that is not written yet."""
@@ -46,6 +42,14 @@ class Generated(NamedTuple):
     """What was generated, by path."""
     copies: dict[str, Path]
     """What is copied from the store, by path."""
+
+
+class Texts(NamedTuple):
+    """What does not stand in the store."""
+
+    files: dict[str, bytes]
+    model: str
+    """Folder of the shipped files."""
 
 
 def generate(name: str, store: Path, keys: Sequence[Key], language: LanguageName) -> Generated:
@@ -63,18 +67,19 @@ def generate(name: str, store: Path, keys: Sequence[Key], language: LanguageName
         raise SignatureError(error.code, str(error), hint=error.hint) from error
     files = {entry.path: layout.blob_path(entry.digest) for entry in bundle.manifest.files}
     golden = files.pop(bundle.manifest.golden_file().path)
+    texts = write_texts(bundle, open_language(language), golden.read_bytes(), files)
     return Generated(
         reference=bundle.reference,
         digest=bundle.digest,
         model=bundle.manifest.bundle.name,
         language=language,
         next_step=open_language(language).test,
-        texts=write_texts(bundle, open_language(language), golden.read_bytes(), files),
-        copies={f"{MODEL}/{path}": source for path, source in files.items()},
+        texts=texts.files,
+        copies={f"{texts.model}/{path}": source for path, source in files.items()},
     )
 
 
-def write_texts(bundle: Bundle, language: Language, golden: bytes, files: Mapping[str, Path]) -> dict[str, bytes]:
+def write_texts(bundle: Bundle, language: Language, golden: bytes, files: Mapping[str, Path]) -> Texts:
     """What is generated: sources, the golden vectors, and the manifest; `golden` is the bundle's golden file.
 
     Raises:
@@ -84,11 +89,12 @@ def write_texts(bundle: Bundle, language: Language, golden: bytes, files: Mappin
     vectors, data = make_vectors(client, bundle.manifest, golden)
     backend = language.backends.get(client.runtime.kind)
     templates = {**language.files, **dict([backend] if backend else [])}
-    texts = {
-        path.format(type=client.type, package=client.package): _render(template, client, vectors, language)
-        for template, path in templates.items()
-    }
-    return {**texts, GOLDEN: data}
+
+    def placed(path: str) -> str:
+        return path.format(type=client.type, package=client.package)
+
+    texts = {placed(path): _render(template, client, vectors, language) for template, path in templates.items()}
+    return Texts({**texts, placed(language.golden): data}, placed(language.model))
 
 
 def _render(template: str, client: Client, vectors: Vectors, language: Language) -> bytes:
@@ -113,7 +119,7 @@ def _render(template: str, client: Client, vectors: Vectors, language: Language)
     }
     local = language.backends.get(client.runtime.kind) is not None
     text = environment.get_template(f"{template}.jinja").render(
-        client=client, vectors=vectors, local=local, model_folder=MODEL, golden=GOLDEN
+        client=client, vectors=vectors, local=local, model_folder=language.model, golden=language.golden
     )
     return text.encode()
 

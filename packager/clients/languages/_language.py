@@ -49,6 +49,10 @@ class Language:
     """Kind of a runtime to the template of what calls it and the path of its file."""
     test: str
     """The command that runs the golden test, in the client's folder."""
+    golden: str = "golden.bin"
+    """Path of the golden vectors."""
+    model: str = "model"
+    """Folder of the shipped files."""
 
 
 def open_language(name: LanguageName) -> Language:
