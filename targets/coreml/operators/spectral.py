@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from targets._source.fourier import transform_matrix
 from targets.coreml import _arithmetic as a
 from targets.coreml._registry import UnsupportedError, operator
 from targets.coreml.operators.convolution import convolved_line
@@ -14,8 +15,6 @@ from targets.coreml.operators.matmul import fully_connected
 from targets.coreml.operators.slicing import looked_up
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from targets._source.model import Node
     from targets.coreml._emission import Emission, Value
 
@@ -42,7 +41,7 @@ def _dft(g: Emission, node: Node, x: Value, length: Value | None, axis: int) -> 
     size = int(length.number("dft_length")) if length is not None else size
     if have * parts * size * 2 > _LIMIT:
         raise UnsupportedError(f"a transform of {have} to {size} places is too large for one matrix")
-    rows = _matrix(have, parts, size, inverse=inverse, onesided=onesided)
+    rows = transform_matrix(have, parts, size, inverse=inverse, onesided=onesided)
     bins, made = rows.shape[:2]
     moved = [place for place in range(x.rank - 1) if place != axis]
     order = (*moved, axis, x.rank - 1)
@@ -54,19 +53,6 @@ def _dft(g: Emission, node: Node, x: Value, length: Value | None, axis: int) -> 
     return g.transpose(result, tuple(order.index(place) for place in range(x.rank)))
 
 
-def _matrix(have: int, parts: int, size: int, *, inverse: bool, onesided: bool) -> NDArray[np.float32]:
-    """What each input adds to each output, [bins, real and imaginary, places, parts]: numpy's answer to unit inputs."""
-    units = np.eye(have * parts).reshape(have * parts, have, parts)
-    signal = units[..., 0] + (1j * units[..., 1] if parts > 1 else 0)
-    if inverse and onesided:
-        spectrum = np.fft.irfft(signal, n=size, axis=1)[..., None]
-    else:
-        full = (np.fft.ifft if inverse else np.fft.fft)(signal, n=size, axis=1)
-        full = full[:, : size // 2 + 1] if onesided else full
-        spectrum = np.stack([full.real, full.imag], axis=-1)
-    return np.ascontiguousarray(np.moveaxis(spectrum, 0, -1).reshape(*spectrum.shape[1:], have, parts), np.float32)
-
-
 @operator("STFT", since=17)
 def stft(
     g: Emission, node: Node, signal: Value, step: Value, window: Value | None = None, length: Value | None = None
@@ -76,7 +62,7 @@ def stft(
     hop = int(step.number("frame_step"))
     size = int(length.number("frame_length")) if length is not None else places
     size = window.shape[0] if window is not None else size
-    rows = _matrix(size, parts, size, inverse=False, onesided=bool(node.integer("onesided", 1)))
+    rows = transform_matrix(size, parts, size, inverse=False, onesided=bool(node.integer("onesided", 1)))
     bins = rows.shape[0]
     frames = 1 + (places - size) // hop
     batch = signal.shape[0]

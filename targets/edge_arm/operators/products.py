@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from targets._source.equation import parsed_equation
 from targets._source.refusal import UnsupportedError
 from targets.edge_arm._registry import operator
 from targets.edge_arm.operators.matmul import product
@@ -24,7 +25,7 @@ _DETERMINANT_LIMIT = 6
 @operator("Einsum", since=12)
 def einsum(g: Emission, node: Node, *values: Value) -> Value:
     """The sum of products that an equation names, such as ``bij,bjk->bik``."""
-    terms, result = _parsed(node.text("equation", ""), [value.rank for value in values])
+    terms, result = parsed_equation(node.text("equation", ""), [value.rank for value in values])
     left, names = _simple(g, values[0], terms[0])
     for place in range(1, len(values)):
         right, other = _simple(g, values[place], terms[place])
@@ -34,23 +35,6 @@ def einsum(g: Emission, node: Node, *values: Value) -> Value:
     left = g.reduce("SUM", left, gone, keep=False)
     names = "".join(name for name in names if name in result)
     return g.transpose(left, tuple(names.index(name) for name in result))
-
-
-def _parsed(equation: str, ranks: list[int]) -> tuple[list[str], str]:
-    """One letter an axis for each input and for the result; axes of an ellipsis get letters of their own."""
-    left, arrow, right = equation.replace(" ", "").partition("->")
-    terms = left.split(",")
-    spare = [chr(number) for number in range(0x100, 0x120)]
-    widest = max((rank - len(term) + 3 for term, rank in zip(terms, ranks, strict=True) if "..." in term), default=0)
-    filled = [
-        term.replace("...", "".join(spare[widest - (rank - len(term) + 3) : widest]))
-        for term, rank in zip(terms, ranks, strict=True)
-    ]
-    if arrow:
-        return filled, right.replace("...", "".join(spare[:widest]))
-    every = "".join(filled)
-    letters = sorted(name for name in set(every) if name not in spare and every.count(name) == 1)
-    return filled, "".join([*spare[:widest], *letters])
 
 
 def _simple(g: Emission, value: Value, names: str) -> tuple[Value, str]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     Verdicts = dict[str, dict[str, Verdict]]
 
 
-FROZEN_PASSED = 930
-LIVE_PASSED = 401
+FROZEN_PASSED = 935
+LIVE_PASSED = 407
 """What passed when this was written; fewer is a regression."""
 
 
