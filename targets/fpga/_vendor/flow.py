@@ -258,7 +258,7 @@ def _notes(described: Described, compiler: Compiler, report: Report | None) -> l
         notes.append(f"the host computes {', '.join(described.host)}")
     if report is None:
         return [*notes, _NOT_SYNTHESISED]
-    clock = "an unknown clock" if report.clock_mhz is None else f"{report.clock_mhz:.1f} MHz"
-    used = ", ".join(f"{count} {name}" for name, count in report.used.items())
-    found = f"{report.tool} {report.version}".strip()
-    return [*notes, f"{found}: {clock} for {report.clock_goal_mhz:g} MHz, {report.latency_cycles} cycles, {used}"]
+    facts = [] if report.clock_mhz is None else [f"{report.clock_mhz:.1f} MHz of {report.clock_goal_mhz:g} MHz"]
+    facts += [] if report.latency_cycles is None else [f"{report.latency_cycles} cycles"]
+    facts += [f"{count} {name}" for name, count in report.used.items()]
+    return [*notes, f"{report.tool} {report.version}".strip() + f" says: {', '.join(facts)}"]

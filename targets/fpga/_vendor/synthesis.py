@@ -56,8 +56,9 @@ def synthesise(vendor: Vendor, compiler: Compiler, executable: Path, project: Pa
     with tempfile.TemporaryDirectory(prefix="packtrain-hls-") as scratch:
         folder = Path(scratch) / "project"
         shutil.copytree(project, folder)
-        if vendor == "catapult":  # hls4ml's reader of its reports looks there
-            (folder / "hls4ml_config.yml").write_text(f"ProjectName: {PROJECT}\nProjectDir: null\n")
+        # hls4ml's readers of reports look there for the project's name.
+        (folder / "hls4ml_config.yml").write_text(f"ProjectName: {PROJECT}\nProjectDir: null\n")
+        (folder / "build_lib.sh").write_text(f"PROJECT={PROJECT}\n")
         _run(compiler, executable, folder, options)
         report = _read(vendor, compiler, folder, options, _version(executable))
     _check(report)
@@ -65,7 +66,7 @@ def synthesise(vendor: Vendor, compiler: Compiler, executable: Path, project: Pa
 
 
 def _run(compiler: Compiler, executable: Path, folder: Path, options: Hls) -> None:
-    command = [part.format(executable) for part in compiler.commands[executable.name]]
+    command = [part.replace("{}", str(executable)) for part in compiler.commands[executable.name]]
     try:
         ran = subprocess.run(  # noqa: S603 - the vendor's compiler, found on PATH
             command, cwd=folder, capture_output=True, text=True, timeout=options.hours * 3600, check=False
@@ -101,7 +102,7 @@ def _read(vendor: Vendor, compiler: Compiler, folder: Path, options: Hls, versio
         with contextlib.redirect_stdout(io.StringIO()):
             read = _READERS[vendor](folder)
         report = Report(tool=compiler.title, version=version, clock_goal_mhz=options.clock_mhz, **read)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration, OSError) as error:
+    except Exception as error:  # hls4ml's readers stop at what they don't expect in whatever way that ends
         raise _unread(compiler, f"{type(error).__name__}: {error}") from error
     if report.clock_mhz is None and not report.used:
         raise _unread(compiler, "neither a clock nor resources stand in it")
