@@ -195,11 +195,17 @@ class Reading:
         return found
 
 
+def source_of(model: onnx.ModelProto) -> Source:
+    """The model's nodes, with constants folded and shapes inferred.
+
+    No operator is replaced by its definition in others: a refusal shall name the node that stands in the model.
+    """
+    return read_source(model, {schema.name for schema in onnx.defs.get_all_schemas()})
+
+
 def read_model(model: onnx.ModelProto, *, host_tail: bool) -> Reading:
     """The model's layers; its `findings` say what could not be read, and only without any is the rest of use."""
-    # No operator is replaced by its definition in others: a refusal shall name the node that stands in the model.
-    known = {schema.name for schema in onnx.defs.get_all_schemas()}
-    reading = Reading(read_source(model, known), host_tail)
+    reading = Reading(source_of(model), host_tail)
     _check_ends(reading)
     if not reading.findings:
         _Walk(reading).run()

@@ -78,7 +78,7 @@ module core (
     end
 endmodule
 """
-_MOST_PRODUCTS = 60_000
+MOST_PRODUCTS = 60_000
 """Multiplications that are written out; more would take da4ml and synthesis hours, and fit no device of ours."""
 
 
@@ -113,10 +113,10 @@ def unroll(network: Network, folder: Path, levels: int) -> Unrolled:
     from da4ml.types import minimal_kif
 
     count = products(network)
-    if count > _MOST_PRODUCTS:
+    if count > MOST_PRODUCTS:
         raise TargetError(
             "fpga.unrolled",
-            f"{count} products are too many to be written out: expected at most {_MOST_PRODUCTS}",
+            f"{count} products are too many to be written out: expected at most {MOST_PRODUCTS}",
             hint="set targets.fpga.architecture to 'sequential'",
         )
     pipeline: Any = to_pipeline(traced(network), levels, verbose=False)
