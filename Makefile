@@ -10,6 +10,7 @@
 # make hw-test-edge-arm  edge-arm's bundles on an emulated Arm computer, and on the one that EDGE_ARM_HOST names
 # make bench-lowering  tree ensembles as tensor operators, beside onnxruntime's operator and hummingbird-ml
 # make bench-quantization  real models under every scheme of edge-arm, and MLPerf Tiny's nets beside their reference files
+# make bench-coreml-peers  other converters of ONNX to Core ML beside ours, on the same cases
 # make oracle-coreml  Apple's own tests of its converter, against our evaluator, in an environment with torch and TensorFlow
 # make hw-test-coreml  on a Mac: Core ML beside the evaluator, by compute unit
 # make bench-onnx     real models through cloud and winml, in every precision and for every Windows
@@ -23,7 +24,7 @@ PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
 DEBIAN := mosquitto chromium docker-registry gcc-arm-none-eabi libnewlib-arm-none-eabi iverilog g++ mono-mcs mono-runtime
 
-.PHONY: demo test check oracle-coreml hw-test-coreml bench bench-import fuzz-import bench-coreml bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge hw-test-edge-arm docs environment development toolchains toolchain-locks bench-onnx bench-serve bench-score
+.PHONY: demo test check oracle-coreml hw-test-coreml bench bench-import fuzz-import bench-coreml bench-coreml-peers bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge hw-test-edge-arm docs environment development toolchains toolchain-locks bench-onnx bench-serve bench-score
 
 demo: environment
 	$(PYTHON) examples/digits/demo.py $(ARGS)
@@ -62,9 +63,12 @@ bench-quantization: development
 	$(PYTHON) -m bench.quantization_accuracy
 	$(PYTHON) -m bench.mlperf_tiny $(ARGS)
 
+bench-coreml-peers: development
+	$(PYTHON) -m bench.coreml_peers $(ARGS)
+
 oracle-coreml:
-	$(UV) venv --quiet --allow-existing --python 3.11 .uv/oracle
-	UV_TORCH_BACKEND=cpu $(UV) pip install --quiet --python .uv/oracle -r tests/targets/coreml/oracle/requirements.txt
+	$(UV) venv --quiet --allow-existing --seed --python 3.11 .uv/oracle
+	PIP_EXTRA_INDEX_URL="$${PIP_EXTRA_INDEX_URL:-https://download.pytorch.org/whl/cpu}" .uv/oracle/bin/python -m pip install --quiet --retries 1 -r tests/targets/coreml/oracle/requirements.txt
 	.uv/oracle/bin/python -m bench.coreml_oracle $(ARGS)
 
 hw-test-coreml: development

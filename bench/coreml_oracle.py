@@ -57,26 +57,30 @@ class Outcome(TypedDict):
 def main(suites: list[str], cases: int) -> int:
     """Run the suites, and write the report over what it had of them."""
     for suite in suites:
-        outcomes = _outcomes(SUITES[suite], cases)
-        verdicts = Counter(each["verdict"] for each in outcomes)
-        failed = [each for each in outcomes if each["verdict"] == "failed"]
-        # Read only now: another environment may have added its suites meanwhile.
-        report = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-        report[suite] = {
-            "cases": len(outcomes),
-            "evaluated": sum(each["evaluated"] for each in outcomes),
-            "agree": sum(each["evaluated"] and each["verdict"] == "passed" for each in outcomes),
-            **dict(sorted(verdicts.items())),
-            "failures": [
-                {"test": each["test"], "why": why(each["test"], each["reason"]), "reason": each["reason"]}
-                for each in failed
-            ],
-        }
-        print(f"{suite}: {report[suite]['agree']} of {report[suite]['evaluated']} evaluated cases agree")
-        for why, count in Counter(why(each["test"], each["reason"]) for each in failed).most_common():
-            print(f"  {count} {why}")
-        RESULT.write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
+        report(suite, _outcomes(SUITES[suite], cases))
     return 0
+
+
+def report(suite: str, outcomes: list[Outcome]) -> None:
+    """Write what became of the suite's cases, and print it."""
+    verdicts = Counter(each["verdict"] for each in outcomes)
+    failed = [each for each in outcomes if each["verdict"] == "failed"]
+    # Read only now: another environment may have added its suites meanwhile.
+    document = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    document[suite] = {
+        "cases": len(outcomes),
+        "evaluated": sum(each["evaluated"] for each in outcomes),
+        "agree": sum(each["evaluated"] and each["verdict"] == "passed" for each in outcomes),
+        **dict(sorted(verdicts.items())),
+        "failures": [
+            {"test": each["test"], "why": why(each["test"], each["reason"]), "reason": each["reason"]}
+            for each in failed
+        ],
+    }
+    print(f"{suite}: {document[suite]['agree']} of {document[suite]['evaluated']} evaluated cases agree")
+    for said, count in Counter(why(each["test"], each["reason"]) for each in failed).most_common():
+        print(f"  {count} {said}")
+    RESULT.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
 def why(test: str, reason: str) -> str:
@@ -107,7 +111,7 @@ def _outcomes(module: str, cases: int) -> list[Outcome]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("suites", nargs="*", default=["MIL operators", "torch operators"])
+    parser.add_argument("suites", nargs="*", default=list(SUITES))
     parser.add_argument("--cases", type=int, default=2, help="how many of each test function; 0 for all")
     arguments = parser.parse_args()
     sys.exit(main(arguments.suites, arguments.cases))

@@ -11,13 +11,14 @@ from targets._target import TargetError
 from targets.coreml import Options
 from targets.coreml._convert import lowered_model, write_model
 from targets.coreml.evaluator import load_program
+from tests.targets.coreml.oracle.choose import kernels
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from targets.coreml._lowering import Feature, Lowered
+    from targets.coreml._lowering import Lowered
     from tests.targets.operator_cases import Case
 
 OPTIONS = Options(precision="float32")
@@ -29,6 +30,8 @@ class Verdict(NamedTuple):
 
     kind: str
     reason: str
+    operators: frozenset[tuple[str, str]] = frozenset()
+    """Of MIL, that the program consists of, each with the operator set from which the evaluator's function serves."""
 
 
 def verdict(case: Case, folder: Path) -> Verdict:
@@ -50,7 +53,7 @@ def verdict(case: Case, folder: Path) -> Verdict:
     finally:
         shutil.rmtree(package)
     reason = _mistake(case, lowered, got, again)
-    return Verdict("wrong" if reason else "passed", reason)
+    return Verdict("wrong" if reason else "passed", reason, kernels(program))
 
 
 def _given(case: Case, lowered: Lowered) -> dict[str, NDArray[np.generic]]:
@@ -72,17 +75,18 @@ def _mistake(
         name, result = feature.source, got[feature.name]
         if not np.array_equal(result, again[feature.name], equal_nan=result.dtype.kind == "f"):
             return f"{name} differs when run twice"
-        if difference := _difference(feature, result, case.outputs[name], tolerance):
-            return f"{name} {difference}"
+        if result.dtype != feature.dtype:
+            return f"{name} is {result.dtype}, and declared as {feature.dtype}"
+        if said := difference(result, case.outputs[name], tolerance):
+            return f"{name} {said}"
     return ""
 
 
-def _difference(
-    feature: Feature, got: NDArray[np.generic], expected: NDArray[np.generic], tolerance: tuple[float, float]
-) -> str:
+def difference(got: NDArray[np.generic], expected: NDArray[np.generic], tolerance: tuple[float, float]) -> str:
+    """How an output differs from what it must be; empty where it is right. `tolerance` is rtol and atol."""
     kind = expected.dtype.name
     wanted = np.dtype(_NARROWED.get(kind, "int32" if expected.dtype.kind in "iu" else kind))
-    if (got.shape, got.dtype, feature.dtype) != (expected.shape, wanted, wanted):
+    if (got.shape, got.dtype) != (expected.shape, wanted):
         return f"is {got.dtype}{got.shape}, not {wanted}{expected.shape}"
     if expected.dtype.kind != "f":
         return "" if np.array_equal(got.astype(expected.dtype), expected) else "differs"

@@ -6,34 +6,34 @@ The whole suite, of which these are the smallest cases of each operator, is `mak
 
 from __future__ import annotations
 
-import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from targets.coreml._coremltools import part
 from targets.coreml.evaluator import _registry
-from tests.targets.coreml.evaluator.test_formulas import CITED
-from tests.targets.coreml.oracle.choose import INLINE, compare, kernels
+from tests.targets.coreml.oracle.choose import INLINE, compare
+from tests.targets.coreml.oracle.held import RECORDED, held, unpacked
 
-RECORDED = sorted((Path(__file__).parent / "recorded").glob("*.zip"))
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TENSORFLOW = 60
+"""Cases that TensorFlow's frontend of coremltools wrote: one of each of Apple's test classes."""
 
 
-@pytest.mark.parametrize("archive", RECORDED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("archive", RECORDED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_package_by_apple_evaluates_to_what_its_source_computes(archive: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(archive) as opened:
-        opened.extractall(tmp_path)
-    compare(tmp_path)
+    compare(unpacked(archive, tmp_path))
+
+
+def test_sixty_kinds_of_cases_come_from_tensorflow() -> None:
+    assert sum(path.parent.name == "tensorflow" for path in RECORDED) >= TENSORFLOW
 
 
 def test_every_function_of_the_evaluator_is_held_against_apple_or_its_documentation(tmp_path: Path) -> None:
-    covered: set[tuple[str, str]] = set()
-    for archive in RECORDED:
-        with zipfile.ZipFile(archive) as opened:
-            opened.extractall(tmp_path / archive.stem)
-        covered |= kernels(tmp_path / archive.stem / "model.mlpackage")
     known = {(name, each.since) for name, entries in _registry.operators().items() for each in entries}
-    assert sorted(known - covered - CITED) == []
+    assert sorted(known - held(tmp_path)) == []
 
 
 def test_every_operator_that_coremltools_can_write_is_known() -> None:
