@@ -29,7 +29,7 @@ _MOST_LEVELS = 12
 _LUTS_PER_PRODUCT = 12
 """Of a written-out product of narrow formats: a guess by which the search knows what to save."""
 _FILL = 0.8
-"""What of a device's LUTs and multipliers a design is planned to take: the rest is for the interface and for routing."""
+"""What of a device's LUTs and multipliers a design is planned to take: the rest is for interface and routing."""
 _LUTS_PER_MULTIPLIER = 600
 """Where a device has no multipliers of its own."""
 
