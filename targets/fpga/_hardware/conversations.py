@@ -64,7 +64,6 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
                 "WORDS": len(script),
                 "PATIENCE": self.patience,
             },
-            defines=self.source.defines,
             folder=self.folder,
         )
         with tempfile.TemporaryDirectory(prefix="packtrain-sim-") as scratch:
@@ -73,8 +72,6 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
             given.write_text("".join(f"{word:08x}\n" for word in words), encoding="ascii")
             simulated(design, simulator, Path(scratch), {"in": given, "out": answers})
             lines = answers.read_text(encoding="ascii").splitlines()
-        if not lines or not lines[-1].startswith("# complete"):
-            raise TargetError("fpga.simulation", f"{simulator} ended before the conversation did")
         sent = [line.split() for line in lines[:-1]]
         if any(stop != "1" or not text.isalnum() or "x" in text for text, stop, _ in sent):
             raise TargetError("fpga.simulation", "the board sent a byte that is not one")

@@ -32,7 +32,6 @@ class Design(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[Path, ...]
     parameters: dict[str, int]
     """Of the testbench."""
-    defines: tuple[str, ...] = ()
     folder: Path
     """Working folder of the run, from which ``$readmemh`` reads."""
     seconds: int = _SECONDS
@@ -54,6 +53,8 @@ def simulator_version(simulator: Simulator) -> str:
 def simulated(design: Design, simulator: Simulator, scratch: Path, plusargs: Mapping[str, Path]) -> None:
     """Compile the design in `scratch`, an empty folder, and run it to its end.
 
+    The testbench ends what it writes to `plusargs`' file ``out`` with a line that starts with ``#``.
+
     Raises:
         TargetError: the simulator is missing, refuses the sources, fails, or takes too long.
     """
@@ -66,15 +67,15 @@ def simulated(design: Design, simulator: Simulator, scratch: Path, plusargs: Map
     program = _compile_icarus(design, scratch) if simulator == "iverilog" else _compile_verilator(design, scratch)
     options = [f"+{name}={path}" for name, path in plusargs.items()]
     ran = _run([*program, *options], design.folder, design.seconds, "fpga.simulation-time")
-    if ran.returncode:
-        raise TargetError("fpga.simulation", f"{simulator} failed: {_told(ran)}")
+    written = plusargs["out"].read_text(encoding="ascii") if plusargs["out"].is_file() else ""
+    if ran.returncode or "\n#" not in f"\n{written}":
+        raise TargetError("fpga.simulation", f"{simulator} ended without a verdict: {_told(ran)}")
 
 
 def _compile_icarus(design: Design, scratch: Path) -> list[str]:
     image = scratch / "design.vvp"
     command = ["iverilog", "-g2005-sv", "-s", design.top, "-o", str(image)]
     command += [f"-P{design.top}.{name}={value}" for name, value in design.parameters.items()]
-    command += [f"-D{name}" for name in design.defines]
     compiled = _run([*command, *map(str, design.files)], design.folder, design.seconds, "fpga.simulation-time")
     if compiled.returncode:
         raise TargetError("fpga.verilog", f"iverilog refuses the sources: {_told(compiled)}")
@@ -85,7 +86,6 @@ def _compile_verilator(design: Design, scratch: Path) -> list[str]:
     command = ["verilator", "--binary", "--timing", "-Wno-fatal", "-O3", "--Mdir", str(scratch / "obj")]
     command += ["--top-module", design.top, "-j", str(os.cpu_count() or 1), "-o", "design"]
     command += [f"-G{name}={value}" for name, value in design.parameters.items()]
-    command += [f"-D{name}" for name in design.defines]
     compiled = _run([*command, *map(str, design.files)], design.folder, design.seconds, "fpga.simulation-time")
     if compiled.returncode:
         raise TargetError("fpga.verilog", f"verilator refuses the sources: {_told(compiled)}")

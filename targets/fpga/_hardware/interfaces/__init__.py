@@ -11,6 +11,8 @@ import msgspec
 from targets._target import TargetError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from targets.fpga._core import Core
 
 Interface = Literal["uart", "spi", "stream"]
@@ -59,7 +61,9 @@ def uart_rate(clock_hz: int) -> int:
     raise TargetError("fpga.clock", f"a clock of {clock_hz} Hz is too slow for a UART", hint="raise 'clock_mhz'")
 
 
-def write_top(core: Core, link: Link, out: Path, *, clock: str = "") -> tuple[str, ...]:
+def write_top(
+    core: Core, link: Link, out: Path, *, clock: str = "", constants: Mapping[str, int] | None = None
+) -> tuple[str, ...]:
     """The names of the files written to `out`: the interface's sources and the top module, in reading order.
 
     The top module's clock is ``clk``; its other ports are ``rx`` and ``tx`` (uart), ``sck``, ``cs_n``, ``mosi`` and
@@ -70,22 +74,25 @@ def write_top(core: Core, link: Link, out: Path, *, clock: str = "") -> tuple[st
         link: how it is spoken to.
         out: folder.
         clock: Verilog that makes ``clock`` and ``locked`` from ``clk``; empty: ``clk`` itself is the clock.
+        constants: further outputs that the board wants at a fixed level, by name.
     """
     for name in _FILES[link.interface]:
         shutil.copyfile(_FOLDER / name, out / name)
-    (out / TOP_FILE).write_text(_top(core, link, clock or "    wire clock = clk;\n    wire locked = 1'b1;\n"))
+    (out / TOP_FILE).write_text(_top(core, link, clock or _SAME_CLOCK, constants or {}), encoding="ascii")
     return (*_FILES[link.interface], TOP_FILE)
 
 
-def _top(core: Core, link: Link, clock: str) -> str:
+def _top(core: Core, link: Link, clock: str, constants: Mapping[str, int]) -> str:
     if link.interface == "stream":
         return _stream(core, clock)
+    further = "".join(f",\n    output {name}" for name in constants)
+    levels = "".join(f"    assign {name} = 1'b{level};\n" for name, level in constants.items())
     ports, lines = (_UART_PORTS, _uart(link)) if link.interface == "uart" else (_SPI_PORTS, _SPI)
     return f"""module {TOP}(
     input clk,
-{ports}
+{ports}{further}
 );
-{clock}{_RESET}
+{levels}{clock}{_RESET}
     wire rx_valid, tx_valid, tx_ready;
     wire [7:0] rx_byte, tx_byte;
 {lines}
@@ -147,6 +154,7 @@ _SPI = """    wire selected, bit_out;
         .clk(clock), .rst(rst), .sck(sck), .cs_n(cs_n), .mosi(mosi), .miso(bit_out), .selected(selected),
         .rx_valid(rx_valid), .rx_byte(rx_byte), .tx_valid(tx_valid), .tx_ready(tx_ready), .tx_byte(tx_byte)
     );"""
+_SAME_CLOCK = "    wire clock = clk;\n    wire locked = 1'b1;\n"
 _RESET = """    // Registers start at zero when the device has been configured: hold the reset for the first cycles.
     reg [3:0] up = 4'd0;
     always @(posedge clock) if (locked && !(&up)) up <= up + 4'd1;

@@ -77,3 +77,73 @@ def vectors(count: int, seed: int = 0) -> NDArray[np.int64]:
     drawn = np.random.default_rng(seed).integers(-32, 32, (count, COUNT))
     drawn[0], drawn[min(1, count - 1)] = -32, 31
     return drawn
+
+
+TURNED = """
+module core(
+    input clk, input rst,
+    input in_valid, output in_ready, input [WIDTH-1:0] in_data, input in_last,
+    output out_valid, input out_ready, output [WIDTH-1:0] out_data, output out_last
+);
+    // Answers a sample's elements in reverse order, each of them changed by a table that stands in block RAM.
+    reg [WIDTH-1:0] kept [0:DEPTH-1];
+    reg [WIDTH-1:0] table_of [0:1023];
+    initial $readmemh("table.hex", table_of);
+    reg [15:0] place;
+    reg filling;
+    reg [1:0] settle;
+    reg [WIDTH-1:0] element, change;
+    assign in_ready = filling;
+    assign out_valid = !filling && settle == 0;
+    assign out_data = element ^ change;
+    assign out_last = place == 0;
+    always @(posedge clk) begin
+        if (in_valid && in_ready) kept[place] <= in_data;
+        element <= kept[place];
+        change <= table_of[place[9:0]];
+        if (settle != 0) settle <= settle - 1;
+        if (rst) begin
+            place <= 0;
+            filling <= 1;
+        end else if (filling) begin
+            settle <= 2;
+            if (in_valid) begin
+                filling <= place != DEPTH - 1;
+                place <= place == DEPTH - 1 ? place : place + 1;
+            end
+        end else if (out_valid && out_ready) begin
+            settle <= 2;
+            filling <= place == 0;
+            place <= place == 0 ? 0 : place - 1;
+        end
+    end
+endmodule
+"""
+
+
+def turned(folder: Path, depth: int, width: int) -> tuple[Core, NDArray[np.int64]]:
+    """The core of `TURNED`, and its table."""
+    table = np.random.default_rng(width).integers(0, 1 << width, 1024)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "table.hex").write_text("".join(f"{code:x}\n" for code in table), encoding="ascii")
+    text = TURNED.replace("WIDTH-1", str(width - 1)).replace("DEPTH-1", str(depth - 1)).replace("DEPTH", str(depth))
+    (folder / "core.v").write_text(text, encoding="ascii")
+    core = Core(
+        folder=folder,
+        files=("core.v",),
+        data=("table.hex",),
+        in_width=width,
+        in_count=depth,
+        in_signed=False,
+        out_width=width,
+        out_count=depth,
+        out_signed=False,
+        latency_cycles=2 * depth,
+        interval_cycles=4 * depth,
+    )
+    return core, table
+
+
+def turned_answers(codes: NDArray[np.int64], table: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What the core of `TURNED` has to answer."""
+    return (codes ^ table[np.arange(codes.shape[1]) % 1024])[:, ::-1]
