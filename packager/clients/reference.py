@@ -40,7 +40,7 @@ def prepared(entry: Input, raw: Array) -> Array:
         if limits is not None:
             real = np.clip(np.rint(real), *limits)
         values = real.astype(entry.dtype)
-    return np.ascontiguousarray(values.transpose(entry.permutation) if entry.permutation else values)
+    return np.asarray(values.transpose(entry.permutation) if entry.permutation else values, order="C")
 
 
 def interpreted(entry: Output, stored: Array) -> tuple[Array, list[Found]]:
