@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packager.clients.languages._language import LanguageName, open_language
@@ -83,11 +83,13 @@ def test_names_of_any_kind_break_nothing(write: Write) -> None:
     passes(*TEST[:-1], *STEPS, at=write(hostile_names(), "python"))
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_literal_is_the_text(text: str) -> None:
     assert ast.literal_eval(PYTHON.literal(text)) == text
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_comment_ends_no_docstring(text: str) -> None:
     from packager.clients.naming import one_line
