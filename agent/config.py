@@ -131,3 +131,8 @@ def default_state() -> Path:
 def notify_socket() -> str:
     """Address of the service manager's notification socket; empty where there is none (sd_notify(3))."""
     return os.environ.get("NOTIFY_SOCKET", "")
+
+
+def serial_port() -> str:
+    """Where a board with an FPGA hangs, such as ``/dev/ttyUSB0``: ``PACK_AGENT_SERIAL_PORT``; empty: nowhere."""
+    return os.environ.get("PACK_AGENT_SERIAL_PORT", "")

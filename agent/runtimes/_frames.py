@@ -7,12 +7,17 @@ bits need, lowest first, sign-extended.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import msgspec
 import numpy as np
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
+
+LINK_FILE = "link.json"
 
 START = 0xA5
 RUN, IDENTIFY = 0x01, 0x02
@@ -25,6 +30,42 @@ REFUSALS = {
 }
 IDENTITY_BYTES = 8
 _POLYNOMIAL = 0x07
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``link.json``: how a board with this bitstream is spoken to."""
+
+    interface: Literal["uart", "spi", "stream"]
+    baud: int
+    """Of a UART: 8 data bits, no parity, 1 stop bit."""
+    timeout_ms: int
+    """After which the board forgets a request that stopped."""
+    compute_ms: float
+    """What one sample takes, between the request's last byte and the reply's first."""
+    programmer: str
+    """The command that loads the bitstream into the board, with ``{}`` for the file."""
+    bitstream: str
+    """The file's name."""
+
+
+def read_link(folder: Path) -> Link:
+    """The link that a bundle's folder describes.
+
+    Raises:
+        ValueError: the file is missing, or not what it should be.
+    """
+    path = folder / LINK_FILE
+    if not path.is_file():
+        raise ValueError(f"'{LINK_FILE}' is missing: the bundle has no bitstream for a board")
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Link)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"'{LINK_FILE}' is not readable: {error}") from error
+
+
+def write_link(link: Link, folder: Path) -> None:
+    """Write ``link.json`` into a bundle's folder."""
+    (folder / LINK_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(link), indent=1) + b"\n")
 
 
 def check_byte(data: bytes) -> int:

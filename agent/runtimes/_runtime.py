@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 
     from manifests.manifest import Manifest
 
-KINDS = ("onnxruntime", "litert", "coreml", "winml")
+KINDS = ("onnxruntime", "litert", "coreml", "winml", "fpga")
 """The modules of this folder."""
-_MODULES = {"litert": "ai_edge_litert", "coreml": "coremltools", "winml": "onnxruntime"}
+_MODULES = {"litert": "ai_edge_litert", "coreml": "coremltools", "winml": "onnxruntime", "fpga": "serial"}
 """What is imported for a kind, where that is not its name."""
 _SYSTEMS = {"coreml": "Darwin", "winml": "Windows"}
 """The only system that has a kind: the Python library goes anywhere, the runtime is a part of the system."""
 _LAST_APART = 15
 """The last macOS whose number is not that of the iOS of its year."""
-_DISTRIBUTIONS = {"litert": "ai-edge-litert", "coreml": "coremltools"}
+_DISTRIBUTIONS = {"litert": "ai-edge-litert", "coreml": "coremltools", "fpga": "pyserial"}
+_EXTRAS = {"fpga": "uart"}
+"""Of packtrain, what brings a kind, where that is not its name."""
 
 
 class Runtime(Protocol):
@@ -98,7 +100,7 @@ def open_runtime(manifest: Manifest, folder: Path, *, threads: int = 1) -> Runti
         raise IncompatibleError(
             "agent.runtime-missing",
             f"runtime '{kind}' is not installed on this device",
-            hint=f"pip install packtrain[{kind}]",
+            hint=f"pip install packtrain[{_EXTRAS.get(kind, kind)}]",
         )
     module = cast("_Module", importlib.import_module(f"agent.runtimes.{kind}"))
     return module.open_model(folder / manifest.runtime.entry, threads=threads)

@@ -10,13 +10,14 @@ import numpy as np
 import onnx
 
 from agent.runtimes._fixed.network import network_identity, write_arrays, write_network
+from agent.runtimes._frames import write_link
 from targets._target import TargetError
 from targets.fpga._architecture import build, leaning
 from targets.fpga._description import Synthesis, describe
 from targets.fpga._hardware.boards import board_named
 from targets.fpga._hardware.devices import device_named
 from targets.fpga._hardware.netlists import netlist_source
-from targets.fpga._hardware.synthesis import Place, place_and_route, synthesise, write_design
+from targets.fpga._hardware.synthesis import Place, host_link, place_and_route, synthesise, write_design
 from targets.fpga._proof import make_vectors, prove
 from targets.fpga._reading import read_model, source_of
 from targets.fpga._search import Limits, search
@@ -164,5 +165,7 @@ def _synthesised(built: Built, place: Place, vectors: Vectors, options: Options,
         for path in (placement.bitstream, design.folder / design.constraints if design.constraints else None):
             if path is not None:
                 (out / path.name).write_bytes(path.read_bytes())
+        if placement.bitstream is not None:
+            write_link(host_link(design, placement), out)
         bitstream = placement.bitstream.name if placement.bitstream else ""
         return Synthesis(netlist.cells, placement, matched, bitstream, design.constraints)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from agent.runtimes import _frames as frames
 from targets._target import TargetError
 from targets.fpga._core import Core
 from targets.fpga._hardware.boards import Board, constraints
@@ -187,6 +188,27 @@ def place_and_route(netlist: Netlist, seeds: Sequence[int] = (1, 2, 4), *, secon
         cells=placed_cells(report.utilization, device.family, netlist.cells),
         versions=versions,
         bitstream=bitstream,
+    )
+
+
+def host_link(design: Design, placement: Placement) -> frames.Link:
+    """How a host speaks to the board: what ``link.json`` says.
+
+    Raises:
+        ValueError: there is no board, or no bitstream.
+    """
+    board, core, link = design.place.board, design.core, design.link
+    if board is None or placement.bitstream is None:
+        raise ValueError("a host speaks to a board with a bitstream alone")
+    # The frames' module takes three cycles for an element on its way into the core.
+    cycles = core.latency_cycles + 3 * core.in_count + core.out_count
+    return frames.Link(
+        interface=link.interface,
+        baud=link.baud,
+        timeout_ms=link.timeout_ms,
+        compute_ms=round(1000 * cycles / link.clock_hz, 3),
+        programmer=board.programmer,
+        bitstream=placement.bitstream.name,
     )
 
 

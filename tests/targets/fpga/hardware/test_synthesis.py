@@ -14,7 +14,7 @@ from targets.fpga._hardware.conversations import Board
 from targets.fpga._hardware.devices import DEVICES, device_named
 from targets.fpga._hardware.netlists import netlist_source
 from targets.fpga._hardware.simulation import simulate
-from targets.fpga._hardware.synthesis import Place, place_and_route, synthesise, write_design
+from targets.fpga._hardware.synthesis import Place, host_link, place_and_route, synthesise, write_design
 from tests.targets.fpga.hardware.cores import summed, sums, turned, turned_answers, vectors
 
 if TYPE_CHECKING:
@@ -59,6 +59,15 @@ def test_cells_are_counted_after_synthesis_and_after_placement(built: Built) -> 
         assert 100 < cells.flip_flops < 400
         assert cells.dsps == (0 if device.family == "gowin" else 1)
     assert built.placement.cells.luts <= 1.5 * built.netlist.cells.luts
+
+
+def test_the_host_is_told_how_to_speak_to_the_board(built: Built) -> None:
+    link = host_link(built.netlist.design, built.placement)
+    assert link.baud == 1_000_000
+    assert 0 < link.compute_ms < 0.01
+    assert built.placement.bitstream is not None
+    assert link.bitstream == built.placement.bitstream.name
+    assert link.programmer.startswith("openFPGALoader --board ")
 
 
 def test_the_netlist_matches_every_vector(built: Built) -> None:
