@@ -8,6 +8,7 @@ from packager.commands import (
     build,
     client,
     container,
+    deploy_files,
     explain,
     init,
     inspect,
@@ -53,6 +54,7 @@ def make_app() -> typer.Typer:
     app.command("score")(score.score)
     app.command("client")(client.client)
     app.command("container")(container.container)
+    app.command("deploy-files")(deploy_files.deploy_files)
     app.add_typer(keys.make_app(), name="keys")
     app.command("targets")(targets.targets)
     app.add_typer(toolchain.make_app(), name="toolchain")

@@ -3,43 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-import onnx
 import pytest
 
 from manifests.layout import Image, Layout
 from packager.containers.images import architecture
 from packager.containers.layers import MEDIA_TYPE, write_layer
-from tests.packager.serving.conftest import PACK, multiplier
+from tests.packager.projects import make_project
+
+if TYPE_CHECKING:
+    from tests.packager.projects import Project
 
 _UNUSED = re.compile(r"(^|/)(test|tests|idlelib|ensurepip|site-packages|lib2to3|config-[^/]*|__pycache__)(/|$)")
 
 
-class Project(NamedTuple):
-    folder: Path
-    key: Path
-
-
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Its store holds ``scale:1@cloud``."""
-    folder = tmp_path_factory.mktemp("project")
-    environment = os.environ | {"PACK_CACHE": str(folder / "cache"), "PACK_SIGNING_KEY": str(folder / "pack.key")}
-    onnx.save(multiplier(10.0), folder / "model.onnx")
-    (folder / "pack.toml").write_text(
-        '[model]\nname = "scale"\nversion = "1"\nsource = "model.onnx"\n\n[targets.cloud]\n'
-    )
-    for command in (["keys", "generate", "pack.key"], ["-t", "cloud"]):
-        subprocess.run([*PACK, *command], cwd=folder, env=environment, check=True, capture_output=True)
-    return Project(folder, folder / "pack.pub")
+    return make_project(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from tests.packager.serving.conftest import PACK
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.packager.containers.conftest import Project
+    from tests.packager.projects import Project
 
 DIGEST = "sha256:" + "a" * 64
 
