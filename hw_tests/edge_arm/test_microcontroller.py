@@ -10,27 +10,43 @@ import onnx
 import pytest
 
 from agent.runtimes.litert import open_model
-from bench.edge import shaped
+from bench.edge import inputs, shaped
 from bench.real_models import MODELS, fetched
 from targets.edge_arm import Options, target
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMES = ("qonnx mnist-conv", "openwakeword alexa_v0.1", "silero silero_vad_op18_ifless", "PP-OCR cls")
+    from numpy.typing import NDArray
+
+    from manifests.manifest import TensorSection
+    from targets.edge_arm import Quantize
+
+CASES: tuple[tuple[str, Quantize], ...] = (
+    ("qonnx mnist-conv", "none"),
+    ("openwakeword alexa_v0.1", "none"),
+    ("silero silero_vad_op18_ifless", "none"),
+    ("PP-OCR cls", "none"),
+    ("qonnx mnist-conv", "int8-io"),
+    ("openwakeword alexa_v0.1", "int8"),
+    ("openwakeword alexa_v0.1", "int16x8"),
+)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "scheme"), CASES)
 def test_it_runs_there_within_the_arena_of_the_header_and_gives_the_same(
-    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    name: str, scheme: Quantize, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     runtime = pytest.importorskip(
         "tflite_micro.python.tflite_micro.runtime", reason="tflite-micro is not installed: pip install tflite-micro"
     )
     (model,) = (model for model in MODELS if model.name == name)
-    onnx.save(shaped(onnx.load(fetched(model)), model), tmp_path / "model.onnx")
+    bound = shaped(onnx.load(fetched(model)), model)
+    onnx.save(bound, tmp_path / "model.onnx")
     (tmp_path / "out").mkdir()
-    artifact = target.convert(tmp_path / "model.onnx", Options(device="mcu"), None, tmp_path / "out")
+    calls = [inputs(bound, model, seed) for seed in range(20)]
+    seen = {key: np.concatenate([call[key] for call in calls]) for key in calls[0]}
+    artifact = target.convert(tmp_path / "model.onnx", Options(device="mcu", quantize=scheme), seen, tmp_path / "out")
     path = tmp_path / "out" / artifact.runtime.entry
     declared = re.search(r"MODEL_ARENA_SIZE (\d+)u", (tmp_path / "out" / "model.h").read_text())
     assert declared is not None
@@ -40,14 +56,20 @@ def test_it_runs_there_within_the_arena_of_the_header_and_gives_the_same(
     used = re.search(r"Arena allocation total (\d+) bytes", shown.out + shown.err)
     assert used is not None
     assert int(used[1]) <= int(declared[1])
-    random = np.random.default_rng(3)
-    given = {
-        entry.name: random.standard_normal([int(size) for size in entry.shape]).astype(entry.dtype)
-        for entry in artifact.signature.inputs
-    }
+    given = {entry.name: _stored(calls[0][entry.name], entry) for entry in artifact.signature.inputs}
     expected = open_model(path, threads=1).run(given)
     for place, entry in enumerate(artifact.signature.inputs):
         interpreter.set_input(given[entry.name], place)
     interpreter.invoke()
     for place, entry in enumerate(artifact.signature.outputs):
-        np.testing.assert_allclose(interpreter.get_output(place), expected[entry.name], rtol=1e-3, atol=1e-4)
+        got, wanted = interpreter.get_output(place).astype(float), expected[entry.name].astype(float)
+        step = np.abs(wanted).max() / 40 if scheme in {"int8", "int16x8"} else 3.0 if scheme == "int8-io" else 1e-4
+        np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=step)
+
+
+def _stored(values: NDArray[np.generic], entry: TensorSection) -> NDArray[np.generic]:
+    """As the file takes them."""
+    if entry.quantization is None:
+        return values.astype(entry.dtype)
+    steps = np.rint(values / entry.quantization.scale) + entry.quantization.zero_point
+    return np.clip(steps, -128, 127).astype(entry.dtype)

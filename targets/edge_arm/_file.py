@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+from targets.edge_arm._packing import AlignedBuffer, packed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,9 +21,6 @@ SIGNATURE = "serving_default"
 RESET = "reset"
 """The signature that sets all variables to zero."""
 _FILE_VERSION = 3
-_FILE_IDENTIFIER = b"TFL3"
-_ALIGNMENT = 16
-"""What the schema's ``force_align`` asks of a buffer's data."""
 _LAST_OLD_CODE = 127
 """Operator codes above it don't fit the schema's first, one-byte field."""
 
@@ -63,9 +61,7 @@ def serialized(main: Graph) -> bytes:
         buffers=buffers.items,
         signatureDefs=signatures,
     )
-    builder = flatbuffers.Builder(1 << 16)
-    builder.Finish(model.Pack(builder), file_identifier=_FILE_IDENTIFIER)
-    return bytes(builder.Output())
+    return packed(model)
 
 
 def _called(main: Graph) -> list[Graph]:
@@ -101,36 +97,17 @@ def _subgraph(graph: Graph, name: str, codes: dict[tuple[str, int], int], buffer
     )
 
 
-class _AlignedBuffer:
-    """A buffer whose data starts on the boundary that the schema asks for; the generated class packs without it."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def Pack(self, builder: Any) -> Any:  # noqa: ANN401, N802 - the generated code's interface
-        size = len(self._data)
-        if size:
-            builder.StartVector(1, size, _ALIGNMENT)
-            builder.head -= size
-            builder.Bytes[builder.head : builder.head + size] = self._data
-            data = builder.EndVector()
-        schema.BufferStart(builder)
-        if size:
-            schema.BufferAddData(builder, data)
-        return schema.BufferEnd(builder)
-
-
 class _Buffers:
     """Buffers by content; the first is empty, as the schema wants, and serves every tensor without data."""
 
     def __init__(self) -> None:
-        self.items = [_AlignedBuffer(b"")]
+        self.items = [AlignedBuffer(b"")]
         self._places: dict[bytes, int] = {}
 
     def place(self, data: bytes) -> int:
         if data not in self._places:
             self._places[data] = len(self.items)
-            self.items.append(_AlignedBuffer(data))
+            self.items.append(AlignedBuffer(data))
         return self._places[data]
 
 

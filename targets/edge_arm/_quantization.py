@@ -18,6 +18,7 @@ from targets.edge_arm._equalization import shifted
 from targets.edge_arm._file import serialized
 from targets.edge_arm._graph import Tensor
 from targets.edge_arm._observation import Observed, activations
+from targets.edge_arm._packing import repacked
 from targets.edge_arm._recipe import CALIBRATED, Spared, recipe
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def _attempt(network: Network, plan: Plan) -> bytes:
             result = work.quantize(known, enable_progress_bar=False, enable_progress_report=False)
         except (KeyError, RuntimeError, ValueError) as error:
             raise TargetError("edge-arm.quantize", f"the quantizer refuses the model: {error}") from error
-    return bytes(result.quantized_model)
+    return repacked(bytes(result.quantized_model))
 
 
 def _left_in_float(data: bytes, network: Network) -> list[str]:

@@ -34,7 +34,7 @@ class Contents(NamedTuple):
     """Of every operation of the main graph and of those that it calls."""
     tensors: int
     channels: int
-    """Output channels of all convolutions."""
+    """Output channels of all convolutions, and of dense layers whose weights are integers: each has a scale."""
     products: frozenset[tuple[str, str]]
     """What convolutions and products multiply: the types of activations and of weights."""
 
@@ -63,6 +63,7 @@ def contents(data: bytes, alignment: int = ALIGNMENT) -> Contents:
             for graph in file.subgraphs
             for each in graph.operators
             if codes[each.opcodeIndex] in _CONVOLUTIONS
+            or (codes[each.opcodeIndex] == "FULLY_CONNECTED" and "INT" in _multiplied(graph, each, transposed=False)[1])
         ),
         products=frozenset(
             _multiplied(graph, each, transposed=codes[each.opcodeIndex] == "TRANSPOSE_CONV")

@@ -19,6 +19,7 @@ from packager.measures.running import Shipped
 from targets._target import TargetError
 from targets.edge_arm import target
 from targets.edge_arm._convert import _proven
+from targets.edge_arm._packing import repacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -259,3 +260,25 @@ def test_what_is_outside_of_a_loop_is_int8_and_the_loop_stays_in_float(
     assert all(schema.TensorType.INT8 not in kind for kind in kinds[1:])
     verdict, error = _verdict(artifact, folder, model, calls, reference)
     assert verdict == "passed", error
+
+
+@pytest.mark.parametrize("scheme", ["none", "float16", "dynamic-int8", "int8", "int16x8", "int4-weights"])
+def test_all_data_lies_within_the_tables_where_a_microcontroller_looks(
+    digits_mlp: Digits, convert: Convert, scheme: str
+) -> None:
+    """The quantizer puts weights of more than a kilobyte behind the tables; TensorFlow Lite Micro reads something else."""
+    model, seen, _ = digits_mlp
+    artifact, folder = convert(target, model, {"x": np.concatenate(seen[:20])}, quantize=scheme)
+    data = (folder / artifact.runtime.entry).read_bytes()
+    file = schema.ModelT.InitFromPackedBuf(data)
+    assert [buffer.offset for buffer in file.buffers] == [0] * len(file.buffers)
+    assert sum(len(buffer.data) for buffer in file.buffers if buffer.data is not None) > len(data) / 3
+
+
+def test_equal_vectors_are_written_once(digits_mlp: Digits, convert: Convert) -> None:
+    model, seen, _ = digits_mlp
+    artifact, folder = convert(target, model, {"x": np.concatenate(seen[:20])}, quantize="int8")
+    data = (folder / artifact.runtime.entry).read_bytes()
+    zeros = np.zeros(32, np.int64).tobytes()  # of the hidden layer's weights, and of its biases
+    assert data.count((32).to_bytes(4, "little") + zeros) == 1
+    assert len(repacked(data)) == len(data)
