@@ -64,6 +64,8 @@ class Input:
     permutation: tuple[int, ...]
     """For each axis of the model's tensor the axis of what is given; empty: the same."""
     quantization: Quantization | None
+    colours: bool
+    """Whether the channels are those of red, green and blue, which an application may hold the other way round."""
     notes: tuple[str, ...]
     """What the application should know, a sentence each."""
 
@@ -201,6 +203,7 @@ def _input(entry: TensorSection, step: InputPipeline | None, manifest: Manifest,
         axis=raw_layout.index("c") if "c" in raw_layout else max(len(shape) - 1, 0),
         permutation=() if permutation == tuple(range(len(permutation))) else permutation,
         quantization=quantization,
+        colours=step.colour in {"rgb", "bgr"} and "c" in raw_layout,
         notes=tuple(_input_notes(entry, step, raw, raw_layout, shape)),
     )
 
@@ -211,8 +214,11 @@ def _input_notes(
     notes = [f"'{one_line(entry.name)}': {raw} {shown_shape(shape)}{f', axes {layout}' if layout else ''}."]
     if entry.range is not None and raw == entry.dtype:
         notes.append(f"Values lie between {entry.range[0]:g} and {entry.range[1]:g}.")
-    if step.colour:
-        notes.append(f"Channels in the order {step.colour.upper() if step.colour != 'gray' else 'gray'}.")
+    if step.colour in {"rgb", "bgr"}:
+        along = f", along axis {layout.index('c')}" if "c" in layout else ""
+        notes.append(f"Channels in the order {step.colour.upper()}{along}.")
+    elif step.colour:
+        notes.append("Shades of gray.")
     if step.colour_space == "linear":
         notes.append("Values are linear light, not sRGB.")
     if step.resize is not None:

@@ -84,6 +84,8 @@ class Vectors:
 
     preparations: tuple[Pair, ...]
     """One an input."""
+    reversals: tuple[Stored | None, ...]
+    """For each input of colours what is given, its channels the other way round."""
     interpretations: tuple[tuple[Interpretation, ...], ...]
     """For each call, one an output."""
     calls: tuple[Call, ...]
@@ -104,14 +106,18 @@ def read_golden(data: bytes) -> tuple[Arrays, Arrays]:
 
 def make_vectors(client: Client, manifest: Manifest, golden: bytes) -> tuple[Vectors, bytes]:
     """The vectors, and the file that they lie in."""
+    import numpy as np
+
     inputs, expected = read_golden(golden)
     calls = list(_calls(inputs, expected, manifest.signature))
     writer = _Writer()
     first_inputs, _ = calls[0]
     preparations = []
+    reversals: list[Stored | None] = []
     for index, entry in enumerate(client.inputs):
         raw = _raw(entry, first_inputs[entry.name], index)
         preparations.append(Pair(writer.put(raw), writer.put(prepared(entry, raw))))
+        reversals.append(writer.put(np.flip(raw, entry.axis)) if entry.colours else None)
     interpretations = [
         tuple(_interpretation(writer, entry, outputs[entry.name]) for entry in client.outputs) for _, outputs in calls
     ]
@@ -125,7 +131,8 @@ def make_vectors(client: Client, manifest: Manifest, golden: bytes) -> tuple[Vec
         )
         for (given, outputs), shown in zip(calls, interpretations, strict=True)
     ]
-    return Vectors(tuple(preparations), tuple(interpretations), tuple(stored)), writer.data()
+    vectors = Vectors(tuple(preparations), tuple(reversals), tuple(interpretations), tuple(stored))
+    return vectors, writer.data()
 
 
 def _calls(inputs: Arrays, expected: Arrays, signature: SignatureSection) -> Iterable[tuple[Arrays, Arrays]]:

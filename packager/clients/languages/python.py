@@ -8,7 +8,7 @@ from packager.clients.languages._language import Language, LanguageName
 from packager.clients.naming import pascal, snake
 
 _USED = ("np", "self", "cls", "field", "fields", "dataclass", "inputs", "outputs", "tensors", "stored", "real")
-_KINDS = ("onnxruntime", "litert", "coreml", "winml")
+_KINDS = ("onnxruntime", "litert", "coreml", "winml", "fpga")
 """The modules of `agent.runtimes`."""
 
 language = Language(

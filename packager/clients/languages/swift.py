@@ -8,8 +8,8 @@ from packager.clients.naming import camel, pascal
 _KEYWORDS = """
 associatedtype class deinit enum extension fileprivate func import init inout internal let open operator private
 precedencegroup protocol public rethrows static struct subscript typealias var break case catch continue default defer
-do else fallthrough for guard if in repeat return throw switch where while any as await false is nil self Self super throws
-true try actor async some convenience dynamic didSet final get indirect infix lazy left mutating none nonmutating
+do else fallthrough for guard if in repeat return throw switch where while any as await false is nil self Self super
+throws true try actor async some convenience dynamic didSet final get indirect infix lazy left mutating none nonmutating
 optional override postfix precedence prefix Protocol required right set some Type unowned weak willSet
 """
 
