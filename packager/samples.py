@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -12,6 +13,8 @@ from packager.columns import TABLES, UnreadableError, read_columns
 from packager.errors import ConfigError, ConversionError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
 
     from manifests.manifest import SignatureSection, TensorSection
@@ -109,10 +112,11 @@ def read_samples(
     return Samples(shaped, labels, called, "data")
 
 
-def generate_samples(signature: SignatureSection) -> Samples:
+def generate_samples(signature: SignatureSection, sizes: Mapping[str, int] = MappingProxyType({})) -> Samples:
     """Samples drawn from fixed seeds: floats from N(0, 1), integers from 0 to 9, booleans.
 
-    An input with a range gets values of it, evenly distributed.
+    An input with a range gets values of it, evenly distributed. `sizes` are those of free dimensions other than the
+    first, by name, ``*`` for all others.
 
     Raises:
         ConversionError: an input is a string, which can't be made up.
@@ -120,7 +124,7 @@ def generate_samples(signature: SignatureSection) -> Samples:
     import numpy as np
 
     random = np.random.Generator(np.random.PCG64(0))
-    count = _count(signature)
+    count = _count(signature, sizes)
     inputs: dict[str, Array] = {}
     for entry in signature.inputs:
         if entry.dtype == "string":
@@ -129,7 +133,7 @@ def generate_samples(signature: SignatureSection) -> Samples:
                 f"no sample can be made up for input '{entry.name}', which is text",
                 hint="give [data] calibration or evaluation",
             )
-        inner = _sample_shape(entry, signature)
+        inner = _sample_shape(entry, signature, sizes)
         shape = (count, *inner) if entry.shape else (count,)
         dtype = np.dtype(entry.dtype)
         if entry.range is not None and dtype.kind in "fiu":
@@ -143,21 +147,22 @@ def generate_samples(signature: SignatureSection) -> Samples:
     return Samples(inputs, None, {}, "generated")
 
 
-def _sample_shape(entry: TensorSection, signature: SignatureSection) -> tuple[int, ...]:
-    return tuple(
-        size if isinstance(size, int) else min(_FREE_DIMENSION, signature.maximum.get(size, _FREE_DIMENSION))
-        for size in entry.shape[1:]
-    )
+def _sample_shape(entry: TensorSection, signature: SignatureSection, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    def length(name: str) -> int:
+        wanted = sizes.get(name, sizes.get("*", _FREE_DIMENSION))
+        return min(wanted, signature.maximum.get(name, wanted))
+
+    return tuple(size if isinstance(size, int) else length(size) for size in entry.shape[1:])
 
 
-def _count(signature: SignatureSection) -> int:
+def _count(signature: SignatureSection, sizes: Mapping[str, int]) -> int:
     """How many samples there are: fewer where one is large.
 
     Raises:
         ConversionError: one alone is too large.
     """
-    sizes = {entry.name: math.prod(_sample_shape(entry, signature)) for entry in signature.inputs}
-    name, largest = max(sizes.items(), key=lambda item: item[1], default=("", 0))
+    amounts = {entry.name: math.prod(_sample_shape(entry, signature, sizes)) for entry in signature.inputs}
+    name, largest = max(amounts.items(), key=lambda item: item[1], default=("", 0))
     if largest > _MOST_VALUES:
         raise ConversionError(
             "samples.size",

@@ -175,7 +175,7 @@ class Target(Protocol):
     def free_dimensions(self, options: msgspec.Struct) -> dict[str, int]:
         """The value for each free dimension by its name; the key ``*`` stands for all others.
 
-        Used only when `Needs.static_shapes` holds.
+        Where `Needs.static_shapes` holds the model gets them; else samples that are made up do.
         """
         ...
 
@@ -187,6 +187,7 @@ class Target(Protocol):
         """Write the artifact's files below `out`, an empty folder.
 
         `model` is an ONNX file in the normal form that `needs` asks for; it is a private copy and stays unchanged.
+        Files that its declared pipeline names stand beside it.
         Deterministic: same model, options, calibration and toolchain, same bytes.
 
         Raises:

@@ -37,8 +37,12 @@ class _Package:
 
     def __init__(self, model: Any) -> None:  # noqa: ANN401 - coremltools has no types
         """`model` is an ``MLModel`` of coremltools, or what predicts like one."""
-        description = model.get_spec().description
-        stored = description.metadata.userDefined
+        specification = model.get_spec().description
+        stored = specification.metadata.userDefined
+        # Of several functions Core ML calls the default one.
+        description = next(
+            (each for each in specification.functions if each.name == specification.defaultFunctionName), specification
+        )
         sources: dict[str, str] = json.loads(stored[NAMES]) if NAMES in stored else {}
         kept: dict[str, str] = json.loads(stored[STATES]) if STATES in stored else {}
         self._model = model

@@ -27,11 +27,15 @@ from packager.signatures import model_signature
 from targets._target import Artifact
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from packager.samples import DataFile
     from targets._target import Finding, Target
 
 FILES = "files"
 """The folder, below the job's, with what the bundle will hold."""
+PREPARED = "prepared"
+"""The folder with what the target is given."""
 _MOST_NODES = 20
 """Nodes that an error lists; the rest is counted."""
 
@@ -87,14 +91,14 @@ def _run(order: Order, out: Path, turns: Turns) -> Conversion:
     target = open_target(order.registration)
     options = msgspec.convert(order.options, target.Options)
     source = Path(order.model)
-    prepared, passes = _prepared(source, target, options, out)
-    data = _Data(order, source)
+    prepared, passes = _prepared(source, order.files, target, options, out)
+    data = _Data(order, source, target.free_dimensions(options))
     folder = out / FILES
     folder.mkdir()
     calibration = data.calibration.inputs if data.calibration else None
     artifact = target.convert(prepared, options, calibration, folder)
     check_file(source, order.digest)
-    prepared.unlink()
+    shutil.rmtree(prepared.parent)
     _check_files(artifact, folder)
     runner = Shipped(target.runner(artifact, folder), artifact.signature, data.signature)
     artifact = _accompanied(artifact, order.files, source.parent, folder)
@@ -115,7 +119,8 @@ class _Made(NamedTuple):
 class _Data:
     """The samples of a job, each file read once."""
 
-    def __init__(self, order: Order, source: Path) -> None:
+    def __init__(self, order: Order, source: Path, sizes: Mapping[str, int]) -> None:
+        """`sizes` are those that free dimensions get where samples have to be made up."""
         import onnx
 
         self.signature = model_signature(onnx.load(source, load_external_data=False))
@@ -125,22 +130,34 @@ class _Data:
         self.calibration = self._read(order.data.calibration)
         self.evaluation = self._read(order.data.evaluation)
         self.training = self._read(order.data.training) or self.calibration
-        self.tested = self.evaluation or self.calibration or self.training or generate_samples(self.signature)
+        given = self.evaluation or self.calibration or self.training
+        self.tested = given or generate_samples(self.signature, sizes)
 
     def _read(self, file: DataFile | None) -> Samples | None:
         return read_samples(file, self._files, self.signature, names=self._names) if file else None
 
 
-def _prepared(source: Path, target: Target, options: msgspec.Struct, out: Path) -> tuple[Path, tuple[str, ...]]:
-    """A private copy of the model in the target's normal form: some converters rewrite their input."""
+def _prepared(
+    source: Path, files: tuple[FileSection, ...], target: Target, options: msgspec.Struct, out: Path
+) -> tuple[Path, tuple[str, ...]]:
+    """A private copy of the model in the target's normal form, the pipeline's files beside it.
+
+    Private, since some converters rewrite their input.
+    """
     import onnx
 
     model, passes = prepare_for(onnx.load(source), target, options)
     findings = with_reasons(target.unsupported(model, options), model)
     if findings:
         raise _unsupported(target.name, findings)
-    prepared = out / "prepared.onnx"
+    folder = out / PREPARED
+    folder.mkdir()
+    prepared = folder / "model.onnx"
     prepared.write_bytes(model.SerializeToString(deterministic=True))
+    for entry in files:
+        place = folder / entry.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source.parent / entry.path, place)
     return prepared, passes
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from targets._composition import Composition
     from targets._target import Arrays, Artifact, Finding, Runner
 
-Minimum = Literal["ios15", "ios16", "ios17", "ios18"]
+Minimum = Literal["ios15", "ios16", "ios17", "ios18", "macos12", "macos13", "macos14", "macos15"]
+_SAME = {"macos12": "ios15", "macos13": "ios16", "macos14": "ios17", "macos15": "ios18"}
+"""The release of iOS that has the Core ML of one of macOS."""
 Precision = Literal["float16", "float32"]
 
 
@@ -24,7 +26,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """``[targets.coreml]`` of ``pack.toml``."""
 
     minimum: Minimum = "ios17"
-    """The oldest release that runs the model; macOS 12, 13, 14 and 15 are those of iOS 15, 16, 17 and 18."""
+    """The oldest release that runs the model; macOS 12, 13, 14 and 15 have the Core ML of iOS 15, 16, 17 and 18."""
     precision: Precision = "float16"
     """What is computed in, and what weights are stored in; the Neural Engine takes float16 alone."""
     float32_ops: tuple[str, ...] = ()
@@ -39,12 +41,21 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     dimensions: dict[str, int | str] = {}
     """By name, for dimensions that the model leaves free: a size, a range as ``"1..8"`` or choices as ``"1, 2, 4"``;
     the name ``*`` stands for all others."""
+    functions: dict[str, dict[str, int]] = {}
+    """Functions of their own in one package, by name: the sizes that each gives to free dimensions. They share all
+    weights, and the first is the default; from iOS 18 on."""
     states: dict[str, str] = {}
     """Inputs that the model remembers from call to call, each with the output that it is next; from iOS 18 on."""
     images: bool = False
     """Whether inputs that the pipeline declares as pictures become image inputs, which take pixels from 0 to 255."""
     classifier: bool = False
     """Whether an output that the pipeline gives labels to becomes a classifier's: the label, and a score for each."""
+
+
+def _released(options: msgspec.Struct) -> Options:
+    """The options with a release of iOS, for whichever system the minimum was given."""
+    own = cast("Options", options)
+    return msgspec.structs.replace(own, minimum=_SAME.get(own.minimum, own.minimum))
 
 
 class _CoreML:
@@ -54,22 +65,26 @@ class _CoreML:
     Options = Options
 
     def needs(self, options: msgspec.Struct) -> Needs:
-        """Fixed shapes unless some dimension stays free, and no operators of classical models: those are lowered."""
+        """Fixed shapes unless some dimension stays free; classical models and fused operators as plain ones."""
         from targets.coreml._dimensions import is_flexible
 
-        fixed = not is_flexible(cast("Options", options).dimensions)
-        return Needs(opset=(7, 28), ir_version=14, static_shapes=fixed, ml_operators=False)
+        own = cast("Options", options)
+        fixed = not own.functions and not is_flexible(own.dimensions)
+        return Needs(opset=(7, 28), ir_version=14, static_shapes=fixed, ml_operators=False, fused=False)
 
     def free_dimensions(self, options: msgspec.Struct) -> dict[str, int]:
         """The sizes that the options give; every other free dimension is taken to be the batch."""
+        from targets.coreml._dimensions import usual
+
         own = cast("Options", options)
-        return {"*": own.batch} | {name: int(size) for name, size in own.dimensions.items() if str(size).isdigit()}
+        first = next(iter(own.functions.values()), {})
+        return {"*": own.batch} | usual(own.dimensions) | first
 
     def unsupported(self, model: onnx.ModelProto, options: msgspec.Struct) -> list[Finding]:
         """Every node that MIL can't express for the release, found by emitting the program."""
         from targets.coreml._convert import findings
 
-        return findings(model, cast("Options", options))
+        return findings(model, _released(options))
 
     def convert(self, model: Path, options: msgspec.Struct, calibration: Arrays | None, out: Path) -> Artifact:
         """Write ``model.mlpackage``: loaded back and evaluated once before it is believed.
@@ -81,7 +96,7 @@ class _CoreML:
         """
         from targets.coreml._convert import convert
 
-        return convert(model, cast("Options", options), calibration, out)
+        return convert(model, _released(options), calibration, out)
 
     def runner(self, artifact: Artifact, folder: Path) -> Runner:
         """The shipped package, evaluated operation by operation on this host."""

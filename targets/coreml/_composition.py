@@ -24,28 +24,29 @@ def composition(package: Path) -> Composition:
     """
     model, blobs = specification(package)
     several = len(model.mlProgram.functions) > 1
+    weights = _Weights(blobs)
     layers, seen = [], []
     for name, function in sorted(model.mlProgram.functions.items()):
         stored: dict[str, int] = {}
-        for operation in _operations(function.block_specializations[function.opset], blobs, stored):
+        for operation in _operations(function.block_specializations[function.opset], weights, stored):
             one = _seen(operation, f"{name}/" if several else "")
-            size = _own(operation, blobs) + sum(stored.pop(each, 0) for each in _read(operation))
+            size = weights.own(operation) + sum(stored.pop(each, 0) for each in _read(operation))
             seen.append(one)
             layers.append(Layer(name=one.name, operator=one.operator, precision=one.precision, weight_bytes=size))
     ranged = [each.name for each in model.description.input if each.type.multiArrayType.HasField("shapeRange")]
     return Composition(layers=tuple(layers), remarks=remarks(seen, ranged))
 
 
-def _operations(block: Any, blobs: Blobs, stored: dict[str, int]) -> Iterator[Any]:  # noqa: ANN401 - generated messages
+def _operations(block: Any, weights: _Weights, stored: dict[str, int]) -> Iterator[Any]:  # noqa: ANN401 - generated messages
     """All but constants, whose sizes are put into `stored` by their names."""
     for operation in block.operations:
         if operation.type == "const" or operation.type.startswith("constexpr"):
-            size = _own(operation, blobs) + sum(stored.pop(each, 0) for each in _read(operation))
+            size = weights.own(operation) + sum(stored.pop(each, 0) for each in _read(operation))
             stored.update({each.name: size for each in operation.outputs[:1]})
             continue
         yield operation
         for inner in operation.blocks:
-            yield from _operations(inner, blobs, stored)
+            yield from _operations(inner, weights, stored)
 
 
 def _read(operation: Any) -> Iterator[str]:  # noqa: ANN401 - likewise
@@ -55,18 +56,28 @@ def _read(operation: Any) -> Iterator[str]:  # noqa: ANN401 - likewise
                 yield each.name
 
 
-def _own(operation: Any, blobs: Blobs) -> int:  # noqa: ANN401 - likewise
-    """Bytes of the values that stand in the operation itself."""
-    values = [value for key, value in operation.attributes.items() if key != "name"]
-    for argument in operation.inputs.values():
-        values += [each.value for each in argument.arguments if each.WhichOneof("binding") == "value"]
-    return sum(_bytes(value, blobs) for value in values)
+class _Weights:
+    """Sizes of constants; one that several read is the first one's."""
 
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._counted: set[tuple[str, int]] = set()
 
-def _bytes(value: Any, blobs: Blobs) -> int:  # noqa: ANN401 - likewise
-    if value.WhichOneof("value") == "blobFileValue":
-        return blobs.size(value.blobFileValue.fileName, value.blobFileValue.offset)
-    return int(value.immediateValue.ByteSize())
+    def own(self, operation: Any) -> int:  # noqa: ANN401 - likewise
+        """Bytes of the values that stand in the operation itself."""
+        values = [value for key, value in operation.attributes.items() if key != "name"]
+        for argument in operation.inputs.values():
+            values += [each.value for each in argument.arguments if each.WhichOneof("binding") == "value"]
+        return sum(self._bytes(value) for value in values)
+
+    def _bytes(self, value: Any) -> int:  # noqa: ANN401 - likewise
+        if value.WhichOneof("value") != "blobFileValue":
+            return int(value.immediateValue.ByteSize())
+        place = (value.blobFileValue.fileName, value.blobFileValue.offset)
+        if place in self._counted:
+            return 0
+        self._counted.add(place)
+        return self._blobs.size(*place)
 
 
 def _seen(operation: Any, prefix: str) -> Seen:  # noqa: ANN401 - likewise

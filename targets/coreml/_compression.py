@@ -32,7 +32,7 @@ _TURNS = 200
 """Steps of the search for a palette, which ends before when nothing moves any more."""
 _LEVELS = 127
 _PERCENT = 100
-_CLOSER = 0.8
+CLOSER = 0.8
 """How much less is aimed at, at least, after a choice turned out to be beyond the limit."""
 
 
@@ -200,22 +200,23 @@ class _Step(NamedTuple):
 def compressed(
     program: Program,
     build: Callable[[str | Mapping[str, str]], Program],
-    method: str,
+    method: str | Mapping[str, str],
     calls: Sequence[Tensors],
     limit: float,
 ) -> tuple[Program, float]:
     """The program built again with its weights compressed, and how far that moves an output.
 
-    `build` writes and loads the package of what it is given: one method for all weights, or one for each by name.
+    `method` is one of `Options.compress`, or says how each weight is stored, by its name. `build` writes and loads the
+    package of what it is given: one method for all weights, or one for each by name.
 
     Raises:
-        TargetError: an output moves by more than `limit` (``coreml.compress``).
+        TargetError: an output moves by more than `limit` with a single method (``coreml.compress``).
     """
     expected = [program.predict(call) for call in calls]
     if method != "auto":
         smaller = build(method)
         error = output_error(smaller, calls, expected)
-        if not error <= limit:
+        if isinstance(method, str) and not error <= limit:
             raise TargetError(
                 "coreml.compress",
                 f"compress = '{method}' moves an output by {error:.2%}: expected at most {limit:.2%}",
@@ -230,7 +231,7 @@ def compressed(
         if error <= limit or set(methods.values()) <= {"none"}:
             return smaller, error
         # Errors of several layers did not add up as foreseen.
-        aimed *= min(_CLOSER, limit / error)
+        aimed *= min(CLOSER, limit / error)
 
 
 def chosen(program: Program, calls: Sequence[Tensors], limit: float) -> dict[str, str]:
@@ -262,6 +263,12 @@ def chosen(program: Program, calls: Sequence[Tensors], limit: float) -> dict[str
             for method in _LADDER
         ]
     return _within(ladders, limit**2)
+
+
+def closest(choices: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """For each weight, of what several functions chose for it, the method that stores it in the most bits."""
+    names = sorted({name for each in choices for name in each})
+    return {name: max((each[name] for each in choices if name in each), key=_LADDER.index) for name in names}
 
 
 def _taken_as_weights(program: Program) -> set[str]:

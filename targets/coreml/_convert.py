@@ -5,68 +5,119 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-import numpy as np
 import onnx
 
-from manifests.digests import digest_file
-from manifests.manifest import (
-    FileSection,
-    QuantizationSection,
-    ResourcesSection,
-    RuntimeSection,
-    SignatureSection,
-    TensorSection,
-)
 from targets._source.model import read_source
 from targets._source.refusal import UnsupportedError
-from targets._target import Artifact, TargetError
+from targets._target import TargetError
 from targets.coreml._border import SCORES, Wishes
-from targets.coreml._compression import check, compress, compressed
-from targets.coreml._dimensions import bound, freedoms
+from targets.coreml._compression import CLOSER, check, closest, compress, compressed
+from targets.coreml._description import PARITY, described, with_compression
+from targets.coreml._dimensions import bound, freedoms, with_maximum
+from targets.coreml._functions import functions
 from targets.coreml._lowering import lower
-from targets.coreml._package import PACKAGE, RELEASES, read_specification, write_package
+from targets.coreml._package import PACKAGE, write_package
 from targets.coreml._passes import optimise
-from targets.coreml._pictures import labels, pictures
+from targets.coreml._pictures import declaration, labels, pictures, read_labels
 from targets.coreml._precision import diverging, error, exact, samples, too_large, upstream
 from targets.coreml._registry import REGISTRY
 from targets.coreml.evaluator import load_program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from manifests.section import DType
     from targets._source.model import Source
-    from targets._target import Arrays, Finding
+    from targets._target import Arrays, Artifact, Finding
     from targets.coreml import Options, Precision
-    from targets.coreml._border import Feature
     from targets.coreml._lowering import Lowered
     from targets.coreml.evaluator import Program
 
-_ENTRY = f"{PACKAGE}/Manifest.json"
-_MEDIA_TYPES = {".json": "application/json", ".mlmodel": "application/vnd.apple.coreml.mlmodel"}
 _TURNS = 4
 """How often exceptions from float16 are looked for."""
-_LISTED = 5
-_PARITY: dict[str, tuple[Literal["max", "rms"], float]] = {"float32": ("max", 1e-4), "float16": ("rms", 2e-2)}
-"""Measure and default limit of the parity gate: of rounded values one near a border may move far."""
-_TOLERANCE = {"float32": (1e-3, 1e-5), "float16": (2e-2, 5e-3)}
-"""What another machine's kernels may differ by from the evaluator, on the same file: (rtol, atol)."""
 
 
 def findings(model: onnx.ModelProto, options: Options) -> list[Finding]:
-    """Every node that can't be expressed."""
-    return lowered_model(model, options).findings
+    """Every node that can't be expressed, in any function."""
+    found = [each for variant in functions(options, model).values() for each in lowered_model(model, variant).findings]
+    return list(dict.fromkeys(found))
 
 
 def convert(model: Path, options: Options, calibration: Arrays | None, out: Path) -> Artifact:
     """The artifact of a model file, written below `out`."""
     check(options.compress, options.minimum)
     source = onnx.load(model)
+    if options.classifier:
+        read_labels(source, model.parent)
+    dimensions = with_maximum(options.dimensions, declaration(source).maximum)
+    options = msgspec.structs.replace(options, dimensions=dimensions)
+    variants = functions(options, source)
+    settled = _all_settled(source, variants, calibration, out)
+    if len(variants) > 1:
+        settled = _together(source, variants, settled, out)
+    for each in settled.values():
+        _prove(each.lowered, each.program, each.program.predict(each.call))
+    exceptions = frozenset[str]().union(*(each.exceptions for each in settled.values()))
+    made = {name: each.lowered for name, each in settled.items()}
+    artifact = described(made, source, options, out, exceptions)
+    return with_compression(artifact, options, max(each.error for each in settled.values()))
+
+
+def _all_settled(
+    source: onnx.ModelProto, variants: Mapping[str, Options], calibration: Arrays | None, out: Path
+) -> dict[str, Settled]:
+    """Every function; a weight that several share is stored as closely as the one that needs it most wants it."""
+    limit = aimed = next(iter(variants.values())).compress_limit
+
+    def each(methods: Mapping[str, str] | None) -> dict[str, Settled]:
+        made = {}
+        for name, options in variants.items():
+            wanted = msgspec.structs.replace(options, compress_limit=aimed)
+            with tempfile.TemporaryDirectory() as scratch:
+                where = out if len(variants) == 1 else Path(scratch)
+                made[name] = _settled(source, wanted, calibration, where, methods)
+        return made
+
+    while True:
+        settled = each(None)
+        chosen = [found.methods for found in settled.values() if not isinstance(found.methods, str)]
+        if len(variants) == 1 or not chosen:
+            return settled
+        methods = closest(chosen)
+        settled = each(methods)
+        error = max(found.error for found in settled.values())
+        if error <= limit or set(methods.values()) <= {"none"}:
+            return settled
+        aimed *= min(CLOSER, limit / error)
+
+
+class Settled(NamedTuple):
+    """One function of the package, and what was found while it was made."""
+
+    lowered: Lowered
+    program: Program
+    call: dict[str, NDArray[np.generic]]
+    exceptions: frozenset[str]
+    """Operations that are computed in float32."""
+    methods: str | Mapping[str, str]
+    """How weights are stored."""
+    error: float
+    """What that moves an output by."""
+
+
+def _settled(
+    source: onnx.ModelProto,
+    options: Options,
+    calibration: Arrays | None,
+    out: Path,
+    methods: Mapping[str, str] | None,
+) -> Settled:
+    """The package of one function; `methods` say how each weight is stored, where that is settled."""
     lowered = lowered_model(source, options)
     if lowered.findings:
         raise _refusal(lowered.findings)
@@ -77,17 +128,32 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
         program = load_program(write_model(lowered, options, out))
     else:
         program, exceptions = _in_half(source, lowered, options, out, calls)
+    built: list[str | Mapping[str, str]] = ["none"]
 
     def build(methods: str | Mapping[str, str]) -> Program:
+        built.append(methods)
         shutil.rmtree(out / PACKAGE)
         return load_program(write_model(lowered_model(source, options), options, out, exceptions, methods))
 
     error = 0.0
     if options.compress != "none":
-        program, error = compressed(program, build, options.compress, calls, options.compress_limit)
-    _prove(lowered, program, program.predict(calls[0]))
-    artifact = _described(lowered, options, out, exceptions)
-    return _with_compression(artifact, options, error) if options.compress != "none" else artifact
+        program, error = compressed(program, build, methods or options.compress, calls, options.compress_limit)
+    return Settled(lowered, program, calls[0], exceptions, built[-1], error)
+
+
+def _together(
+    source: onnx.ModelProto, variants: Mapping[str, Options], settled: Mapping[str, Settled], out: Path
+) -> dict[str, Settled]:
+    """All functions in one package, each loaded from it."""
+    exceptions = frozenset[str]().union(*(each.exceptions for each in settled.values()))
+    lowered = {}
+    for name, options in variants.items():
+        lowered[name] = lowered_model(source, options)
+        finish(lowered[name], options, exceptions, settled[name].methods)
+    first = next(iter(variants.values()))
+    free = freedoms(next(iter(lowered.values())).inputs, first.dimensions)
+    package = write_package(lowered, first.minimum, free, out)
+    return {name: each._replace(program=load_program(package, name)) for name, each in settled.items()}
 
 
 def _in_half(
@@ -102,7 +168,7 @@ def _in_half(
     for turn in range(_TURNS):
         lowered = lowered_model(source, options)
         half = load_program(write_model(lowered, options, out, exceptions))
-        if turn == _TURNS - 1 or error(found, half) < _PARITY["float16"][1] / 2:
+        if turn == _TURNS - 1 or error(found, half) < PARITY["float16"][1] / 2:
             break
         worse = diverging(found, half) - exceptions
         # What makes an error grow though it is in float32 itself needs its inputs so as well.
@@ -113,17 +179,6 @@ def _in_half(
         exceptions |= worse
         shutil.rmtree(out / PACKAGE)
     return half, frozenset(exceptions)
-
-
-def _with_compression(artifact: Artifact, options: Options, error: float) -> Artifact:
-    measure, limit = artifact.parity_measure, artifact.parity_limit
-    return msgspec.structs.replace(
-        artifact,
-        quantization=QuantizationSection(scheme=options.compress),
-        parity_measure="rms",
-        parity_limit=options.compress_limit + (limit if measure == "rms" else 0.0),
-        notes=(*artifact.notes, f"weights stored by {options.compress} move an output by {error:.2%}"),
-    )
 
 
 def options_with(options: Options, precision: Precision) -> Options:
@@ -194,10 +249,15 @@ def write_model(
 
     `exceptions` are operations kept in float32; `methods` say how all weights are stored, or each by its name.
     """
+    finish(lowered, options, exceptions, methods)
+    return write_package({"main": lowered}, options.minimum, freedoms(lowered.inputs, options.dimensions), out)
+
+
+def finish(lowered: Lowered, options: Options, exceptions: Collection[str], methods: str | Mapping[str, str]) -> None:
+    """Optimise the program, in the precision of the options but for the exceptions, and compress its weights."""
     half = _half(lowered, options, exceptions) if options.precision == "float16" else None
     optimise(lowered.program, half=half)
     compress(lowered.program, methods)
-    return write_package(lowered, options.minimum, freedoms(lowered.inputs, options.dimensions), out)
 
 
 def _half(lowered: Lowered, options: Options, exceptions: Collection[str]) -> Callable[[Any], bool]:
@@ -219,66 +279,3 @@ def _refusal(found: list[Finding]) -> TargetError:
         f"node '{first.node}' ({first.operator}) can't be expressed{more}: {first.reason}",
         hint=first.hint or "pack plan lists every such node",
     )
-
-
-def _described(lowered: Lowered, options: Options, out: Path, exceptions: frozenset[str]) -> Artifact:
-    files = tuple(_files(out))
-    size = sum(entry.size for entry in files)
-    operations = _operations(out)
-    return Artifact(
-        files=files,
-        signature=SignatureSection(inputs=tuple(_tensors(lowered.inputs)), outputs=tuple(_tensors(lowered.outputs))),
-        runtime=RuntimeSection(
-            kind="coreml",
-            minimum=options.minimum,
-            entry=_ENTRY,
-            ir_version=RELEASES[options.minimum],
-            operators=operations,
-        ),
-        resources=ResourcesSection(disk_bytes=size),
-        quantization=QuantizationSection(scheme="float16" if options.precision == "float16" else "none"),
-        golden_tolerance=_TOLERANCE[options.precision],
-        parity_limit=_PARITY[options.precision][1],
-        parity_measure=_PARITY[options.precision][0],
-        notes=(*lowered.notes, *_exception_notes(lowered, exceptions)),
-    )
-
-
-def _exception_notes(lowered: Lowered, exceptions: frozenset[str]) -> list[str]:
-    nodes = sorted({lowered.origins.get(name, name) for name in exceptions})
-    if not nodes:
-        return []
-    more = f" and {len(nodes) - _LISTED} more" if len(nodes) > _LISTED else ""
-    listed = ", ".join(f"'{node}'" for node in nodes[:_LISTED])
-    return [f"computed in float32, since float16 can't hold it: {listed}{more}"]
-
-
-def _files(out: Path) -> Iterable[FileSection]:
-    for path in sorted((out / PACKAGE).rglob("*")):
-        if path.is_file():
-            yield FileSection(
-                path=path.relative_to(out).as_posix(),
-                role="weights" if path.suffix == ".bin" else "model",
-                digest=digest_file(path),
-                size=path.stat().st_size,
-                media_type=_MEDIA_TYPES.get(path.suffix, "application/octet-stream"),
-            )
-
-
-def _tensors(features: Iterable[Feature]) -> Iterable[TensorSection]:
-    for feature in features:
-        dtype, shape = feature.stands_for or (feature.dtype, feature.shape)
-        yield TensorSection(name=feature.source, dtype=cast("DType", np.dtype(dtype).name), shape=shape)
-
-
-def _operations(out: Path) -> tuple[str, ...]:
-    """The operations of the shipped file, read from it."""
-    program = read_specification(out / PACKAGE).mlProgram
-    blocks = [block for function in program.functions.values() for block in function.block_specializations.values()]
-    found: set[str] = set()
-    while blocks:
-        block = blocks.pop()
-        for operation in block.operations:
-            found.add(operation.type)
-            blocks.extend(operation.blocks)
-    return tuple(sorted(found - {"const"}))

@@ -11,13 +11,14 @@ import onnx
 from targets._target import TargetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from targets.coreml._border import Feature
 
 EVERY = "*"
 """The name that stands for all dimensions without an entry of their own."""
 _RANGE = re.compile(r"(\d+)\s*\.\.\s*(\d*)")
+_USUAL = 8
 _MOST_SHAPES = 128
 """Core ML's limit for shapes that are listed one by one."""
 
@@ -63,6 +64,44 @@ def _entry(name: str, value: int | str) -> int | Freedom:
     )
 
 
+def with_maximum(dimensions: Mapping[str, int | str], maximum: Mapping[str, int]) -> dict[str, int | str]:
+    """The options' entries, no range beyond what the model declares as the largest size of a dimension.
+
+    Raises:
+        TargetError: a size, or the start of a range, is larger than that.
+    """
+    found = dict(dimensions)
+    for name, largest in maximum.items():
+        value = dimensions.get(name, dimensions.get(EVERY))
+        entry = None if value is None else _entry(name, value)
+        if entry is None:
+            continue
+        least = entry if isinstance(entry, int) else entry.least
+        most = entry if isinstance(entry, int) else entry.most
+        if least > largest or (isinstance(entry, Freedom) and entry.choices and most > largest):
+            raise TargetError(
+                "coreml.dimensions",
+                f"'targets.coreml.dimensions.{name}' is larger than the model declares: expected at most {largest}, "
+                f"got '{value}'",
+            )
+        if isinstance(entry, Freedom) and not entry.choices and (most < 0 or most > largest):
+            found[name] = f"{least}..{largest}" if least < largest else largest
+    return found
+
+
+def usual(dimensions: Mapping[str, int | str]) -> dict[str, int]:
+    """One size that each entry allows: the number, the first choice, or 8 if the range has it and else its end."""
+    found = {}
+    for name, entry in parsed(dimensions).items():
+        if isinstance(entry, int):
+            found[name] = entry
+        elif entry.choices:
+            found[name] = entry.default
+        else:
+            found[name] = max(entry.least, _USUAL if entry.most < 0 else min(_USUAL, entry.most))
+    return found
+
+
 def is_flexible(dimensions: Mapping[str, int | str]) -> bool:
     """Whether some dimension stays free."""
     return any(isinstance(entry, Freedom) for entry in parsed(dimensions).values())
@@ -106,24 +145,32 @@ def freedoms(features: Iterable[Feature], dimensions: Mapping[str, int | str]) -
     return found
 
 
-def describe(model: Any, features: Iterable[Feature], free: Mapping[str, Freedom]) -> None:  # noqa: ANN401 - a protobuf message
-    """Write into the model's description what shapes its inputs may have.
+def describe(description: Any, features: Sequence[Feature], free: Mapping[str, Freedom], minimum: str) -> None:  # noqa: ANN401 - a protobuf message
+    """Write into the description of a model, or of one of its functions, what shapes its inputs may have.
 
     Raises:
-        TargetError: there are more than Core ML takes.
+        TargetError: there are more than Core ML takes, or more inputs whose shapes are listed.
     """
-    described = {entry.name: entry for entry in model.description.input}
+    described = {entry.name: entry for entry in description.input}
+    listed = [each for each in features if _free(each) and all(free[name].choices for name in _free(each))]
+    if len(listed) > 1 and minimum != "ios18":
+        raise TargetError(
+            "coreml.dimensions",
+            f"{len(listed)} inputs have choices: expected at most 1 for {minimum}",
+            hint='give ranges instead of choices, or set targets.coreml.minimum = "ios18"',
+        )
+    # The shapes of several inputs go together by their places in the lists.
+    together = tuple(dict.fromkeys(name for each in listed for name in _free(each)))
     for feature in features:
-        names = [size for size in dict.fromkeys(feature.shape) if isinstance(size, str)]
-        if not names:
+        if not _free(feature):
             continue
         array = described[feature.name].type.multiArrayType
         del array.shape[:]
         array.ClearField("shapeRange")
         array.ClearField("enumeratedShapes")
         array.shape.extend(feature.sizes({name: entry.default for name, entry in free.items()}))
-        if all(free[name].choices for name in names):
-            combinations = list(product(*(free[name].choices for name in names)))
+        if feature in listed:
+            combinations = list(product(*(free[name].choices for name in together)))
             if len(combinations) > _MOST_SHAPES:
                 raise TargetError(
                     "coreml.dimensions",
@@ -131,10 +178,14 @@ def describe(model: Any, features: Iterable[Feature], free: Mapping[str, Freedom
                     hint="give ranges instead of choices",
                 )
             for chosen in combinations:
-                shape = feature.sizes(dict(zip(names, chosen, strict=True)))
+                shape = feature.sizes(dict(zip(together, chosen, strict=True)))
                 array.enumeratedShapes.shapes.add().shape.extend(shape)
             continue
         for size in feature.shape:
             each = array.shapeRange.sizeRanges.add()
             entry = free[size] if isinstance(size, str) else Freedom(size, size)
             each.lowerBound, each.upperBound = entry.least, entry.most
+
+
+def _free(feature: Feature) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(size for size in feature.shape if isinstance(size, str)))

@@ -29,26 +29,33 @@ RELEASES = {"ios15": 6, "ios16": 7, "ios17": 8, "ios18": 9}
 """Core ML's specification version for each release."""
 
 
-def write_package(lowered: Lowered, minimum: str, free: Mapping[str, Freedom], folder: Path) -> Path:
-    """The package, written below `folder`."""
+def write_package(functions: Mapping[str, Lowered], minimum: str, free: Mapping[str, Freedom], folder: Path) -> Path:
+    """The package, written below `folder`: of one function, or of several that share their weights, the default first.
+
+    `free` says what the dimensions that are free may be.
+    """
     package = folder / PACKAGE
     inside = package / "Data" / _INSIDE
     weights = inside / "weights"
     weights.mkdir(parents=True)
     load = part("converters.mil.backend.mil.load").load
+    first = next(iter(functions.values()))
     classifier = None
-    if lowered.labels is not None:
+    if first.labels is not None:
         classifier = coremltools().ClassifierConfig(
-            list(lowered.labels.names), predicted_probabilities_output=lowered.labels.output
+            list(first.labels.names), predicted_probabilities_output=first.labels.output
         )
     release = RELEASES[minimum]
-    model = load(lowered.program, str(weights), specification_version=release, classifier_config=classifier)
-    describe(model, lowered.inputs, free)
-    describe_pictures(model, lowered.inputs)
-    states = {each.name: each.source for each in lowered.outputs if each.is_state}
+    program = _joined(functions) if len(functions) > 1 else first.program
+    model = load(program, str(weights), specification_version=release, classifier_config=classifier)
+    described = {each.name: each for each in model.description.functions} or dict.fromkeys(functions, model.description)
+    for name, lowered in functions.items():
+        describe(described[name], lowered.inputs, free, minimum)
+        describe_pictures(described[name], lowered.inputs)
+    states = {each.name: each.source for each in first.outputs if each.is_state}
     if states:
         model.description.metadata.userDefined[STATES] = json.dumps(states, sort_keys=True)
-    renamed = _renamed([*lowered.inputs, *(each for each in lowered.outputs if not each.is_state)])
+    renamed = _renamed([*first.inputs, *(each for each in first.outputs if not each.is_state)])
     if renamed:
         model.description.metadata.userDefined[NAMES] = json.dumps(renamed, sort_keys=True)
     (inside / "model.mlmodel").write_bytes(model.SerializeToString(deterministic=True))
@@ -59,6 +66,19 @@ def write_package(lowered: Lowered, minimum: str, free: Mapping[str, Freedom], f
         weights.rmdir()
     (package / "Manifest.json").write_text(_manifest(items))
     return package
+
+
+def _joined(functions: Mapping[str, Lowered]) -> Any:  # noqa: ANN401 - a MIL program
+    """One program of all functions, in which equal constants are stored once."""
+    program = part("converters.mil.mil").Program()
+    for name, lowered in functions.items():
+        program.add_function(name, lowered.program.functions["main"])
+    program.default_function_name = next(iter(functions))
+    program.export_as_multifunction = True
+    registry = part("converters.mil.mil.passes.pass_registry").PASS_REGISTRY
+    sharing = registry["common::const_deduplication"]
+    sharing._deduplicate_const_across_functions(program)  # noqa: SLF001 - as coremltools.utils.save_multifunction does
+    return program
 
 
 def _renamed(features: Sequence[Feature]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from targets.coreml._package import NAMES, STATES, read_specification
 from targets.coreml.evaluator import load_program
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from manifests.manifest import SignatureSection, TensorSection
     from targets._target import Arrays, Fidelity
+    from targets.coreml.evaluator import Feature, Program
 
 
 class ShippedPackage:
@@ -28,7 +30,8 @@ class ShippedPackage:
 
     def __init__(self, package: Path, signature: SignatureSection) -> None:
         """`signature` has the source model's names; the package says how it calls each."""
-        stored = read_specification(package).description.metadata.userDefined
+        description = read_specification(package).description
+        stored = description.metadata.userDefined
         self._sources: dict[str, str] = json.loads(stored[NAMES]) if NAMES in stored else {}
         self._names = {source: name for name, source in self._sources.items()}
         own = msgspec.structs.replace(
@@ -36,12 +39,14 @@ class ShippedPackage:
             inputs=tuple(self._renamed(entry) for entry in signature.inputs),
             outputs=tuple(self._renamed(entry) for entry in signature.outputs),
         )
-        self._program = load_program(package)
+        names = [each.name for each in description.functions] or [""]
+        names.sort(key=lambda name: name != description.defaultFunctionName)
+        self._programs = [load_program(package, name) for name in names]
         self._outputs: dict[str, str] = json.loads(stored[STATES]) if STATES in stored else {}
-        self._batches = _batches(package)
+        self._batches = _batches(self._programs)
         self._planes = {
             entry.name: (entry.type.imageType.height, entry.type.imageType.width)
-            for entry in read_specification(package).description.input
+            for entry in (*description.input, *(each for one in description.functions for each in one.input))
             if entry.type.WhichOneof("Type") == "imageType"
         }
         self._scores = next((entry.shape for entry in own.outputs if entry.name == SCORES), ())
@@ -61,10 +66,18 @@ class ShippedPackage:
     def _called(self, given: Arrays) -> dict[str, NDArray[np.generic]]:
         """One call, which starts from the states that it is given, and gives out what they are next."""
         state = {name: given[name].astype("float16") for name in self._outputs}
-        results = self._program.predict({name: given[name] for name in given if name not in state}, state=state)
+        inputs = {name: given[name] for name in given if name not in state}
+        results = self._fitting(inputs).predict(inputs, state=state)
         return {name: array for name, array in results.items() if name != CLASS} | {
             self._outputs[name]: array for name, array in state.items()
         }
+
+    def _fitting(self, inputs: Arrays) -> Program:
+        """The first function that takes inputs of those shapes; the default one where none does, to say why."""
+        for program in self._programs:
+            if all(each.takes(inputs[each.name].shape) for each in program.inputs if each.name in inputs):
+                return program
+        return self._programs[0]
 
     def _pixels(self, name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
         """Of an image input, what the program takes: its pixels as float32, channels first."""
@@ -103,21 +116,21 @@ _UNBOUND = 256
 """The largest batch that is tried where there is no bound."""
 
 
-def _batches(package: Path) -> tuple[int, ...]:
-    """The batches that every input takes, where the first dimension of each is free."""
-    allowed: set[int] | None = None
-    for entry in read_specification(package).description.input:
-        array = entry.type.multiArrayType
-        kind = array.WhichOneof("ShapeFlexibility")
-        if kind == "enumeratedShapes":
-            sizes = {shape.shape[0] for shape in array.enumeratedShapes.shapes}
-        elif (
-            kind == "shapeRange"
-            and array.shapeRange.sizeRanges[0].lowerBound != array.shapeRange.sizeRanges[0].upperBound
-        ):
-            first = array.shapeRange.sizeRanges[0]
-            sizes = set(range(first.lowerBound, (_UNBOUND if first.upperBound < 0 else first.upperBound) + 1))
-        else:
-            return ()
-        allowed = sizes if allowed is None else allowed & sizes
-    return tuple(sorted(allowed or ()))
+def _batches(programs: Sequence[Program]) -> tuple[int, ...]:
+    """The batches that every input of some function takes, where the first dimension of each is free."""
+    found: set[int] = set()
+    for program in programs:
+        leading = [_leading(feature, several=len(programs) > 1) for feature in program.inputs]
+        if leading:
+            found |= set.intersection(*leading)
+    return tuple(sorted(found)) if len(found) > 1 else ()
+
+
+def _leading(feature: Feature, *, several: bool) -> set[int]:
+    """What the first dimension may be; a fixed one says nothing, unless another function may have another one."""
+    if feature.shapes:
+        return {shape[0] for shape in feature.shapes}
+    if feature.ranges:
+        least, most = feature.ranges[0]
+        return set(range(least, (_UNBOUND if most < 0 else most) + 1)) if least != most else set()
+    return {size for size in feature.shape[:1] if size is not None} if several else set()

@@ -251,6 +251,12 @@ def test_generated_samples_are_the_same_each_time_and_fit_the_model() -> None:
         np.testing.assert_array_equal(array, second.inputs[name])
 
 
+def test_generated_samples_have_the_sizes_that_a_target_gives_to_free_dimensions() -> None:
+    takes = signature(("x", "float32", ("N", "time", "width")), ("y", "float32", ("N", "depth")))
+    made = generate_samples(takes, {"time": 12, "*": 3, "N": 99}).inputs
+    assert {name: array.shape[1:] for name, array in made.items()} == {"x": (12, 3), "y": (3,)}
+
+
 def test_text_is_not_made_up() -> None:
     with pytest.raises(ConversionError, match="which is text"):
         generate_samples(signature(("words", "string", ("N",))))

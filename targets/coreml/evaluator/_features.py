@@ -35,6 +35,19 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     """For an image ``RGB``, ``BGR``, ``grayscale`` or ``grayscale-float16``; the tensor then holds pixel values."""
     optional: bool = False
 
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of that shape fits."""
+        allowed = len(shape) == len(self.shape) and all(
+            want is None or want == have for want, have in zip(self.shape, shape, strict=True)
+        )
+        if allowed and self.shapes:
+            allowed = shape in self.shapes
+        if allowed and self.ranges:
+            allowed = all(
+                low <= have and (high < 0 or have <= high) for (low, high), have in zip(self.ranges, shape, strict=True)
+            )
+        return allowed
+
     def checked(self, value: Array) -> Array:
         """`value` in the feature's element type.
 
@@ -42,17 +55,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
             InputError: shape or values don't fit.
         """
         value = np.asarray(value)
-        allowed = len(value.shape) == len(self.shape) and all(
-            want is None or want == have for want, have in zip(self.shape, value.shape, strict=True)
-        )
-        if allowed and self.shapes:
-            allowed = value.shape in self.shapes
-        if allowed and self.ranges:
-            allowed = all(
-                low <= have and (high < 0 or have <= high)
-                for (low, high), have in zip(self.ranges, value.shape, strict=True)
-            )
-        if not allowed:
+        if not self.takes(value.shape):
             raise InputError(f"'{self.name}' has the shape {list(value.shape)}: expected {self._expected()}")
         target = np.dtype(self.dtype)
         if value.dtype == target:

@@ -115,3 +115,15 @@ def test_a_state_can_be_given_and_comes_back_as_the_output_that_it_is_next(count
 
 def test_scores_by_label_come_as_one_row() -> None:
     assert _array({"cat": 0.25, "dog": 0.75}).tolist() == [[0.25, 0.75]]
+
+
+def test_of_several_functions_the_default_one_says_what_goes_in_and_out(counter: Path) -> None:
+    model = EvaluatedModel(counter)
+    description = model.get_spec().description
+    description.functions.add(name="big").input.add(name="other")
+    small = description.functions.add(name="small")
+    for field in ("input", "output", "state"):
+        getattr(small, field).extend(getattr(description, field))
+        description.ClearField(field)
+    description.defaultFunctionName = "small"
+    assert _Package(model).run({"x": X})["y"].tolist() == [1, 2, 3]

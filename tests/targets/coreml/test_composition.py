@@ -62,6 +62,13 @@ def test_a_layer_has_the_weights_that_it_reads_as_they_are_stored(
     assert total < sizes["linear"] + 500
 
 
+def test_weights_that_functions_share_are_counted_once(dense: onnx.ModelProto, convert: Convert) -> None:
+    functions = {"one": {"n": 1}, "four": {"n": 4}}
+    found = composed(*convert(target, dense, minimum="ios18", functions=functions))
+    assert 2 * WEIGHTS <= sum(layer.weight_bytes for layer in found.layers) < 2 * WEIGHTS + 1200
+    assert {layer.name.partition("/")[0] for layer in found.layers} == set(functions)
+
+
 def test_each_layer_says_what_it_computes_in(dense: onnx.ModelProto, convert: Convert) -> None:
     found = composed(*convert(target, dense, precision="float16", float32_ops=("softmax",)))
     precision = {layer.operator: layer.precision for layer in found.layers if layer.operator != "cast"}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 from onnx import helper
 
+from manifests.pipeline import DECLARATION_KEY, Declaration
 from targets._target import TargetError
 from targets.coreml import target
 from targets.coreml._package import PACKAGE, read_specification
@@ -125,6 +127,34 @@ def test_an_entry_that_is_neither_size_nor_range_nor_choices_is_refused(
     with pytest.raises(TargetError) as caught:
         convert(target, free_mlp, dimensions={"batch": entry})
     assert caught.value.code == "coreml.dimensions"
+
+
+@pytest.mark.parametrize(
+    ("entry", "ends"), [("1..", (1, 6)), ("2..4", (2, 4)), ("1..64", (1, 6))], ids=["open", "within", "beyond"]
+)
+def test_a_range_ends_at_what_the_model_declares(
+    free_mlp: onnx.ModelProto, convert: Convert, entry: str, ends: tuple[int, int]
+) -> None:
+    stored = free_mlp.metadata_props.add()
+    stored.key = DECLARATION_KEY
+    stored.value = msgspec.json.encode(Declaration(maximum={"batch": 6})).decode()
+    artifact, folder = convert(target, free_mlp, dimensions={"batch": entry})
+    assert load_program(folder / PACKAGE).inputs[0].ranges[0] == ends
+    assert artifact.signature.maximum == {"batch": ends[1]}
+    with pytest.raises(TargetError, match="expected at most 6"):
+        convert(target, free_mlp, dimensions={"batch": "4, 8"})
+
+
+def test_several_inputs_with_choices_go_together_from_ios18_on(build: Build, convert: Convert) -> None:
+    nodes = [helper.make_node("Add", ["a", "b"], ["y"])]
+    model = build(nodes, {"a": ["batch", "size"], "b": ["batch", 1]}, {"y": ["batch", "size"]}, {})
+    choices = {"batch": "1, 4", "size": "3, 5"}
+    with pytest.raises(TargetError, match="2 inputs have choices"):
+        convert(target, model, dimensions=choices)
+    _, folder = convert(target, model, dimensions=choices, minimum="ios18")
+    first, second = load_program(folder / PACKAGE).inputs
+    assert first.shapes == ((1, 3), (1, 5), (4, 3), (4, 5))
+    assert second.shapes == ((1, 1), (1, 1), (4, 1), (4, 1))
 
 
 FREE = {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import onnx
     from numpy.typing import NDArray
 
     from targets._target import Artifact
@@ -143,3 +144,28 @@ def test_a_classifier_says_its_label_and_keeps_the_scores_under_the_output_s_nam
 def test_labels_that_do_not_fit_the_scores_are_refused(mlp: onnx.ModelProto, convert: Convert) -> None:
     with pytest.raises(TargetError, match="each of 2 labels"):
         convert(target, _declared(mlp, _labelled("yes", "no")), classifier=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "joined"), [("labels.txt", "\n".join), ("labels.json", lambda names: json.dumps(list(names)))]
+)
+def test_labels_may_stand_in_a_file_of_the_pipeline(
+    mlp: onnx.ModelProto, tmp_path: Path, name: str, joined: Callable[[tuple[str, ...]], str]
+) -> None:
+    names = tuple(f"digit {number}" for number in range(10))
+    (tmp_path / name).write_text(joined(names))
+    step = OutputPipeline(output="y", select="argmax", labels_file=name)
+    onnx.save(_declared(mlp, Declaration(pipeline=PipelineSection(outputs=(step,)))), tmp_path / "model.onnx")
+    (tmp_path / "out").mkdir()
+    target.convert(tmp_path / "model.onnx", target.Options(classifier=True), None, tmp_path / "out")
+    x = np.random.default_rng(0).standard_normal((1, 64)).astype(np.float32)
+    assert str(load_program(tmp_path / "out" / PACKAGE).predict({"x": x})["classLabel"]) in names
+
+
+def test_a_file_that_holds_no_labels_is_refused(mlp: onnx.ModelProto, tmp_path: Path) -> None:
+    (tmp_path / "labels.json").write_text("{}")
+    step = OutputPipeline(output="y", select="argmax", labels_file="labels.json")
+    onnx.save(_declared(mlp, Declaration(pipeline=PipelineSection(outputs=(step,)))), tmp_path / "model.onnx")
+    with pytest.raises(TargetError) as caught:
+        target.convert(tmp_path / "model.onnx", target.Options(classifier=True), None, tmp_path / "out")
+    assert caught.value.code == "coreml.labels"

@@ -266,3 +266,13 @@ def test_a_rank_beyond_five_is_refused(build: Build, convert: Convert) -> None:
     with pytest.raises(TargetError, match="rank 6") as caught:
         convert(target, model)
     assert caught.value.code == "coreml.border"
+
+
+@pytest.mark.parametrize(("macos", "ios"), [("macos12", "ios15"), ("macos15", "ios18")])
+def test_a_release_of_macos_is_the_release_of_ios_with_the_same_core_ml(
+    mlp: onnx.ModelProto, convert: Convert, macos: str, ios: str
+) -> None:
+    one, _ = convert(target, mlp, minimum=macos)
+    other, _ = convert(target, mlp, minimum=ios)
+    assert one == other
+    assert one.runtime.minimum == ios
