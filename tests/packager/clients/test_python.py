@@ -49,6 +49,11 @@ def test_a_model_that_was_changed_is_not_opened(project: Project, tmp_path: Path
     assert "is not what was shipped" in fails(*TEST, at=folder)
 
 
+def test_a_runtime_that_is_not_here_skips_the_model_alone(write: Write) -> None:
+    said = passes(*TEST, at=write(every_type("coreml"), "python"))
+    assert "OK (skipped=1)" in said
+
+
 def test_an_application_gets_labels_by_name_and_is_told_what_does_not_fit(project: Project, tmp_path: Path) -> None:
     folder = project.client("python", tmp_path / "client")
     program = """
