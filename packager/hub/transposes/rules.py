@@ -54,6 +54,11 @@ def along_axis(node: onnx.NodeProto, order: Permutation, scope: Scope) -> bool:
     return True
 
 
+def joining(node: onnx.NodeProto, order: Permutation, scope: Scope) -> bool:
+    """Constants are brought to the order of the others, and its axis is another one."""
+    return elementwise(node, order, scope) and along_axis(node, order, scope)
+
+
 def reduction(node: onnx.NodeProto, order: Permutation, scope: Scope) -> bool:
     """Its axes are others; only where it keeps them."""
     from packager.hub.opsets._scope import attribute, put
@@ -135,9 +140,10 @@ _REDUCTIONS = (
 )  # fmt: skip
 RULES: dict[str, Rule] = {
     **dict.fromkeys((*_UNARY, *_TOGETHER), elementwise),
-    **dict.fromkeys(("Concat", "Softmax", "LogSoftmax", "Hardmax", "LpNormalization", "Split"), along_axis),
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax", "LpNormalization", "Split"), along_axis),
     **dict.fromkeys(_REDUCTIONS, reduction),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), quantization),
+    "Concat": joining,
     "Pad": padding,
     "Slice": slicing,
 }

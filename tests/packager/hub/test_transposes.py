@@ -68,6 +68,9 @@ PASSED = {
     "scalar": lambda g, x: g.add("Mul", g.constant(3), x),
     "table": lambda g, x: g.add("Sub", g.constant(np.arange(15).reshape(5, 3)), x),
     "concat": lambda g, x: g.add("Concat", x, g.add("Neg", x), axis=3),
+    "concat with a constant": lambda g, x: g.add(
+        "Concat", g.constant(np.arange(24).reshape(2, 4, 1, 3)), x, g.constant(np.ones((2, 4, 2, 3))), axis=2
+    ),
     "softmax": lambda g, x: g.add("Softmax", x, axis=-1),
     "mean": lambda g, x: g.add("ReduceMean", x, axes=[1, -2], keepdims=1),
     "sum": lambda g, x: g.add("ReduceSum", x, g.constant([3], np.int64)),
