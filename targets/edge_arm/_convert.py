@@ -21,7 +21,7 @@ from targets._target import Artifact, TargetError, native_file
 from targets.edge_arm._batch import SIZES, bound_batch, check_scheme, open_batch, with_free_batch
 from targets.edge_arm._card import card, picture
 from targets.edge_arm._choice import choose
-from targets.edge_arm._device import device_findings, for_device, write_device_files
+from targets.edge_arm._device import device_findings, for_device, with_composites, write_device_files
 from targets.edge_arm._interface import interface_of, moved_arrays, with_layouts
 from targets.edge_arm._lowering import lower
 from targets.edge_arm._native import ship
@@ -46,7 +46,8 @@ _CARD, _PICTURE = "card.md", "layers.svg"
 
 def findings(model: onnx.ModelProto, options: Options) -> list[Finding]:
     """Every node that can't be expressed, or that the device's runtime has no kernel for."""
-    lowered = lower(_fixed(bound_batch(model, SIZES[0]) if options.batch == "free" else model))
+    fixed = _fixed(bound_batch(model, SIZES[0]) if options.batch == "free" else model)
+    lowered = lower(with_composites(fixed, options))
     return lowered.findings or device_findings(lowered.graph, options)
 
 
@@ -77,7 +78,7 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
 
 
 def _lowered(model: onnx.ModelProto, options: Options) -> Lowered:
-    source = _fixed(model)
+    source = with_composites(_fixed(model), options)
     lowered = lower(source, interface_of(source, options, lower))
     found = lowered.findings or device_findings(lowered.graph, options)
     if found:

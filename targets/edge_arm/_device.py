@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from manifests.manifest import HardwareSection, InstructionSets
+from targets._source.composites import joined
 from targets.edge_arm._microcontroller import (
     MICRO_ALIGNMENT,
     arena,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from manifests.manifest import FileSection
+    from targets._source.model import Source
     from targets._target import Artifact, Finding
     from targets.edge_arm import Options
     from targets.edge_arm._graph import Graph
@@ -45,6 +47,11 @@ _DEVICES = {
 
 _ROUNDED = {(data, weights) for data in ("FLOAT32", "INT8") for weights in ("INT4", "INT8")}
 """Products of int8: activations are rounded before, or in the kernel."""
+
+
+def with_composites(source: Source, options: Options) -> Source:
+    """The source with operators put together again, where the device's runtime has kernels for them."""
+    return source if options.device == "mcu" else joined(source)
 
 
 def device_findings(graph: Graph, options: Options) -> list[Finding]:

@@ -136,3 +136,65 @@ def test_a_slope_per_channel_is_one_operation_unless_its_parts_are_to_be_quantiz
     runner = target.runner(artifact, folder)
     got, wanted = runner.run({"x": x})["y"], reference(model, {"x": x})["y"]
     assert np.sqrt(np.mean((got - wanted) ** 2)) <= artifact.parity_limit * np.sqrt(np.mean(wanted**2))
+
+
+def _gelu(orders: str) -> tuple[list[onnx.NodeProto], Tensors]:
+    """Gelu of x by its parts; the three letters say which two of x, the curve and a half come first."""
+    first = {"x": "x", "c": "raised", "h": "half"}
+    nodes = [
+        helper.make_node("Div", ["x", "root"], ["scaled"]),
+        helper.make_node("Erf", ["scaled"], ["curve"]),
+        helper.make_node("Add", ["curve", "one"], ["raised"]),
+        helper.make_node("Mul", [first[orders[0]], first[orders[1]]], ["partly"]),
+        helper.make_node("Mul", ["partly", first[orders[2]]], ["y"]),
+    ]
+    return nodes, {"root": np.float32(2**0.5), "one": np.float32(1), "half": np.float32(0.5)}
+
+
+@pytest.mark.parametrize("orders", ["xch", "xhc", "chx", "hxc"])
+def test_gelu_by_its_parts_becomes_one_operation(codes: Callable[..., list[str]], orders: str) -> None:
+    nodes, constants = _gelu(orders)
+    assert codes(nodes, {"x": [2, 9]}, {"y": [2, 9]}, constants) == ["GELU"]
+
+
+def test_gelu_whose_part_is_read_elsewhere_stays_apart(codes: Callable[..., list[str]]) -> None:
+    nodes, constants = _gelu("xch")
+    assert "ADD" in codes(nodes, {"x": [2, 9]}, {"y": [2, 9], "raised": [2, 9]}, constants)
+
+
+def test_what_only_looks_like_gelu_stays_what_it_is(codes: Callable[..., list[str]]) -> None:
+    nodes, constants = _gelu("xch")
+    constants["half"] = np.float32(0.6)
+    assert len(codes(nodes, {"x": [2, 9]}, {"y": [2, 9]}, constants)) > 1
+
+
+def _by_tanh(*, is_power: bool = True) -> tuple[list[onnx.NodeProto], Tensors]:
+    cube = (
+        [helper.make_node("Pow", ["x", "three"], ["cube"])]
+        if is_power
+        else [helper.make_node("Mul", ["x", "x"], ["square"]), helper.make_node("Mul", ["square", "x"], ["cube"])]
+    )
+    nodes = [
+        *cube,
+        helper.make_node("Mul", ["cube", "small"], ["bent"]),
+        helper.make_node("Add", ["x", "bent"], ["sum"]),
+        helper.make_node("Mul", ["sum", "root"], ["scaled"]),
+        helper.make_node("Tanh", ["scaled"], ["curve"]),
+        helper.make_node("Add", ["one", "curve"], ["raised"]),
+        helper.make_node("Mul", ["half", "x"], ["halved"]),
+        helper.make_node("Mul", ["halved", "raised"], ["y"]),
+    ]
+    numbers = {"three": 3, "small": 0.044715, "root": (2 / np.pi) ** 0.5, "one": 1, "half": 0.5}
+    return nodes, {name: np.float32(number) for name, number in numbers.items()}
+
+
+@pytest.mark.parametrize("is_power", [True, False])
+def test_gelu_by_tanh_becomes_one_operation(codes: Callable[..., list[str]], *, is_power: bool) -> None:
+    nodes, constants = _by_tanh(is_power=is_power)
+    assert codes(nodes, {"x": [2, 9]}, {"y": [2, 9]}, constants) == ["GELU"]
+
+
+def test_gelu_by_tanh_stays_apart_where_there_is_no_kernel_for_it(build: Build, convert: Convert) -> None:
+    nodes, constants = _by_tanh(is_power=False)
+    artifact, _ = convert(target, build(nodes, {"x": [2, 9]}, {"y": [2, 9]}, constants), device="mcu")
+    assert "TANH" in artifact.runtime.operators

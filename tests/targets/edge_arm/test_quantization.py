@@ -266,7 +266,7 @@ def test_what_is_outside_of_a_loop_is_int8_and_the_loop_stays_in_float(
 def test_all_data_lies_within_the_tables_where_a_microcontroller_looks(
     digits_mlp: Digits, convert: Convert, scheme: str
 ) -> None:
-    """The quantizer puts weights of more than a kilobyte behind the tables; TensorFlow Lite Micro reads something else."""
+    """The quantizer puts larger weights behind the tables, and TensorFlow Lite Micro reads something else."""
     model, seen, _ = digits_mlp
     artifact, folder = convert(target, model, {"x": np.concatenate(seen[:20])}, quantize=scheme)
     data = (folder / artifact.runtime.entry).read_bytes()
