@@ -11,6 +11,7 @@ from manifests.bundle import read_bundle
 from manifests.errors import ManifestError
 from packager.clients.description import describe
 from packager.clients.languages._language import open_language
+from packager.clients.naming import one_line
 from packager.clients.vectors import make_vectors
 from packager.errors import ConfigError, SignatureError
 from packager.opening import newest_reference
@@ -110,7 +111,7 @@ def _render(template: str, client: Client, vectors: Vectors, language: Language)
     )
     environment.filters |= {
         "literal": language.literal,
-        "comment": language.comment,
+        "comment": lambda text: language.comment(one_line(text)),
         "json": json.dumps,
         "number": _number,
         "element": language.types.__getitem__,
