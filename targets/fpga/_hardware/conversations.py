@@ -105,3 +105,19 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
             payloads += payload
         codes = unpacked(payloads, core.out_width, signed=core.out_signed)
         return codes.reshape(len(inputs), core.out_count)
+
+
+def require_answers(board: Board, core: Core, inputs: NDArray[np.int64], wanted: NDArray[np.int64]) -> None:
+    """Nothing, where the board says who it is, and answers every sample over its pins as the integer model does.
+
+    Raises:
+        TargetError: it does not (``fpga.mismatch``).
+    """
+    found = board.answers(core, inputs)
+    if found is None or (found != wanted).any():
+        got = "no reply as the protocol has it" if found is None else f"{found.tolist()}"
+        raise TargetError(
+            "fpga.mismatch",
+            f"the board's answers over '{board.link.interface}' don't match: expected {wanted.tolist()}, got {got}",
+            hint="this is a fault of packtrain: please report it with the model",
+        )

@@ -12,7 +12,7 @@ from targets.fpga._hardware.tools import yosys_library
 
 if TYPE_CHECKING:
     from targets.fpga._hardware.devices import Family
-    from targets.fpga._hardware.synthesis import Netlist
+    from targets.fpga._hardware.synthesis import Design, Netlist
 
 _OURS = Path(__file__).with_name("models")
 _LIBRARY: dict[Family, tuple[str, ...]] = {
@@ -20,8 +20,6 @@ _LIBRARY: dict[Family, tuple[str, ...]] = {
     "ice40": ("ice40/cells_sim.v",),
     "gowin": ("gowin/cells_sim.v",),
 }
-_CLOCKS = ("EHXPLLL", "SB_PLL40_PAD")
-"""They make the clock beside the core, and have no model: only the core of such a netlist is simulated."""
 _BUFFER = r"""module \$_TBUF_ (input A, input E, output Y);
     assign Y = E ? A : 1'bz;
 endmodule
@@ -49,7 +47,7 @@ def netlist_source(netlist: Netlist) -> Source:
     ours = _OURS / f"{family}.v"
     if ours.is_file():
         known |= _modules(ours.read_text(encoding="utf-8"))
-    wanted = [name for name in netlist.counts if name not in {"$scopeinfo", "core", *_CLOCKS}]
+    wanted = [name for name in netlist.counts if name not in {"$scopeinfo", "core"}]
     lacking = [name for name in wanted if name not in known]
     if lacking:
         raise TargetError(
@@ -68,6 +66,12 @@ def netlist_source(netlist: Netlist) -> Source:
     path = netlist.design.folder / _CELLS
     path.write_text("\n".join([*heads, *(known[name] for name in sorted(chosen))]) + "\n", encoding="utf-8")
     return Source((path, netlist.path))
+
+
+def design_source(design: Design) -> Source:
+    """The files by which the top module of a design is simulated as it was written, before synthesis."""
+    ours = _OURS / f"{design.place.device.family}.v"
+    return Source((*(design.folder / name for name in design.files), *((ours,) if ours.is_file() else ())))
 
 
 def _modules(text: str) -> dict[str, str]:

@@ -10,9 +10,9 @@ import pytest
 from targets._target import TargetError
 from targets.fpga._hardware.boards import BOARDS, board_named, constraints
 from targets.fpga._hardware.cells import Cells, require_fit
-from targets.fpga._hardware.conversations import Board
+from targets.fpga._hardware.conversations import Board, require_answers
 from targets.fpga._hardware.devices import DEVICES, device_named
-from targets.fpga._hardware.netlists import netlist_source
+from targets.fpga._hardware.netlists import design_source, netlist_source
 from targets.fpga._hardware.simulation import simulate
 from targets.fpga._hardware.synthesis import Place, host_link, place_and_route, synthesise, write_design
 from tests.targets.fpga.hardware.cores import summed, sums, turned, turned_answers, vectors
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from targets.fpga._hardware.synthesis import Netlist, Placement
 
 # Yosys' first use on a machine compiles it.
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 IDENTITY = bytes(range(8))
 HEADS = {"ulx3s": b"\xff\x00", "icebreaker": b"\xff\x00", "tang-nano-9k": b"1111"}
 
@@ -146,6 +146,11 @@ def test_another_clock_than_the_boards_comes_from_the_plls(tmp_path: Path, board
     design = write_design(sums(tmp_path), place, tmp_path)
     assert design.link.clock_hz == pytest.approx(clock, rel=0.02)
     assert any(cell in (tmp_path / name).read_text() for name in design.files)
+    inputs = vectors(2)
+    simulated = Board(source=design_source(design), link=design.link, folder=tmp_path)
+    require_answers(simulated, design.core, inputs, summed(inputs))
+    with pytest.raises(TargetError, match="the board's answers over 'spi' don't match: expected"):
+        require_answers(simulated, design.core, inputs, summed(inputs) + 1)
 
 
 def test_a_clock_that_no_pll_makes_is_refused(tmp_path: Path) -> None:
