@@ -50,6 +50,7 @@ language = Language(
     },
     files={
         "tensors.hpp": "tensors.hpp",
+        "files.hpp": "files.hpp",
         "client.hpp": "{package}.hpp",
         "http_backend.hpp": "http_backend.hpp",
         "golden_test.cpp": "golden_test.cpp",

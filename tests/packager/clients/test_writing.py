@@ -91,7 +91,7 @@ def test_a_record_that_names_files_elsewhere_removes_none(tmp_path: Path, model:
     assert model.exists()
 
 
-@pytest.mark.parametrize("language", list(LanguageName))
+@pytest.mark.parametrize("language", ["python", "swift"])
 def test_the_same_bundle_gives_the_same_bytes(project: Project, tmp_path: Path, language: str) -> None:
     first, second = (project.client(language, tmp_path / name) for name in ("first", "second"))
     names = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
