@@ -20,7 +20,7 @@ Sample = dict[str, "NDArray[np.generic]"]
 """One call's inputs, as the source model takes them."""
 
 _BINS = 2048
-_LARGEST = 3e38
+LARGEST = 3e38
 """What is further from zero stands for infinity, as in a mask, and says nothing of the range."""
 
 
@@ -113,6 +113,8 @@ class Activations(NamedTuple):
     largest: Floats
     """Largest absolute value, by the last axis."""
     rank: int
+    infinite: bool = False
+    """Whether it held what stands for infinity, which low and high leave out."""
 
 
 def activations(file: Observed, names: Iterable[str], samples: list[Sample]) -> dict[str, Activations]:
@@ -123,12 +125,16 @@ def activations(file: Observed, names: Iterable[str], samples: list[Sample]) -> 
     total: dict[str, Floats] = {}
     largest: dict[str, Floats] = {}
     ranks: dict[str, int] = {}
+    infinite: set[str] = set()
     for sample in samples:
         file.run(sample)
         for name, array in file.values(names):
             if array.dtype != np.float32:
                 continue
-            usable = np.where(np.abs(array) < _LARGEST, array, np.float32(0))
+            is_usable = np.abs(array) < LARGEST
+            if not is_usable.all():
+                infinite.add(name)
+            usable = np.where(is_usable, array, np.float32(0))
             rows = usable.reshape(-1, array.shape[-1] if array.ndim else 1)
             least, most = rows.min(axis=0), rows.max(axis=0)
             extent = np.maximum(np.abs(least), np.abs(most))
@@ -138,7 +144,9 @@ def activations(file: Observed, names: Iterable[str], samples: list[Sample]) -> 
             largest[name] = np.maximum(largest.get(name, extent), extent)
             ranks[name] = array.ndim
     return {
-        name: Activations(low[name], high[name], total[name] / len(samples), largest[name], ranks[name])
+        name: Activations(
+            low[name], high[name], total[name] / len(samples), largest[name], ranks[name], name in infinite
+        )
         for name in total
     }
 

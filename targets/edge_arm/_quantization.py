@@ -17,6 +17,7 @@ from targets._target import TargetError
 from targets.edge_arm._equalization import shifted
 from targets.edge_arm._file import serialized
 from targets.edge_arm._graph import Tensor
+from targets.edge_arm._masks import masked
 from targets.edge_arm._observation import Observed, activations
 from targets.edge_arm._packing import repacked
 from targets.edge_arm._recipe import CALIBRATED, Spared, recipe
@@ -33,6 +34,10 @@ SAMPLE_LIMIT = 500
 """Most samples that calibration runs; ranges change little after the first hundreds."""
 _TRIED = 3
 """Calibration samples that a file with int8 activations must run, beside zeros, before it is taken."""
+_WIDEST = {"int16x8": 1 << 12}
+"""How far apart the values may be that a softmax reads: a step of int16 is a sixteenth then."""
+_WIDEST_INT8 = (1 << 8) - 1
+"""Where a step is 1, and changes a probability by the factor e."""
 _REPAIRS = 12
 """Most operations that are kept in float because LiteRT does not run them in integers."""
 
@@ -88,6 +93,7 @@ class Network:
     def data(self) -> bytes:
         """The file in float."""
         _unshare(self.graph)
+        _rank_choices(self.graph)
         return serialized(self.graph)
 
     @cached_property
@@ -141,6 +147,23 @@ def _unshare(graph: Graph) -> None:
                 seen.add(id(tensor))
 
 
+def _rank_choices(graph: Graph) -> None:
+    """Give the constants that a choice is made of the rank of its result, which the quantizer wants of them."""
+    for operation in graph.operations:
+        if operation.code != "SELECT_V2":
+            continue
+        rank = len(operation.outputs[0].shape)
+        for place, tensor in enumerate(operation.inputs):
+            if (
+                tensor is not None
+                and tensor.data is not None
+                and tensor.dtype == np.float32
+                and tensor.data.ndim < rank
+            ):
+                spread = tensor.data.reshape((1,) * (rank - tensor.data.ndim) + tensor.data.shape)
+                operation.inputs[place] = graph.constant(spread)
+
+
 class Plan(NamedTuple):
     """How a network is quantized."""
 
@@ -176,7 +199,8 @@ def quantized(network: Network, plan: Plan) -> Quantized:
     if plan.scheme == "none":
         return Quantized(network.data, plan)
     if plan.scheme in CALIBRATED:
-        plan = plan.keeping(network.unseen)
+        widest = _WIDEST.get(plan.scheme, _WIDEST_INT8)
+        plan = plan.keeping(network.unseen | masked(network.graph.operations, network.reached, widest))
     for _ in range(_REPAIRS):
         data = _attempt(network, plan)
         why = _refusal(data, network, 0 if plan.scheme == "int16x8" else _TRIED)  # its kernels are some 30 times slower

@@ -282,3 +282,37 @@ def test_equal_vectors_are_written_once(digits_mlp: Digits, convert: Convert) ->
     zeros = np.zeros(32, np.int64).tobytes()  # of the hidden layer's weights, and of its biases
     assert data.count((32).to_bytes(4, "little") + zeros) == 1
     assert len(repacked(data)) == len(data)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int8-io", "int16x8"])
+@pytest.mark.parametrize("far", [-1e4, -1e9, -np.inf])
+@pytest.mark.parametrize("is_chosen", [True, False])
+def test_a_mask_before_a_softmax_leaves_the_rest_its_steps(
+    build: Build, convert: Convert, reference: Reference, scheme: str, far: float, *, is_chosen: bool
+) -> None:
+    """A range that reaches to the mask has steps of 40 and more; one without the mask's infinity forgets the mask."""
+    random = np.random.default_rng(4)
+    constants = {
+        name: (random.standard_normal((16, 16)) / 6).astype(np.float32) for name in ("query", "key", "value", "result")
+    }
+    later = np.triu(np.ones((12, 12), bool), 1)
+    constants |= {"far": np.float32(far), "later": later, "mask": np.where(later, far, 0).astype(np.float32)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "query"], ["q"]),
+        helper.make_node("MatMul", ["x", "key"], ["k"]),
+        helper.make_node("MatMul", ["x", "value"], ["v"]),
+        helper.make_node("Transpose", ["k"], ["turned"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["q", "turned"], ["scores"]),
+        helper.make_node("Where", ["later", "far", "scores"], ["masked"])
+        if is_chosen
+        else helper.make_node("Add", ["scores", "mask"], ["masked"]),
+        helper.make_node("Softmax", ["masked"], ["shares"]),
+        helper.make_node("MatMul", ["shares", "v"], ["mixed"]),
+        helper.make_node("MatMul", ["mixed", "result"], ["y"]),
+    ]
+    model = build(nodes, {"x": [1, 12, 16]}, {"y": [1, 12, 16]}, constants)
+    calls = [random.standard_normal((1, 12, 16)).astype(np.float32) for _ in range(24)]
+    artifact, folder = convert(target, model, {"x": np.concatenate(calls[:16])}, quantize=scheme)
+    verdict, error = _verdict(artifact, folder, model, calls[16:], reference)
+    assert verdict == "passed", error
+    assert error < 0.04
