@@ -82,6 +82,8 @@ def open_batch(graph: Graph, other: Graph) -> None:
         given.free = _free(given, other.inputs[name])
 
 
+_END = 2
+"""The place of a strided slice's ends among its inputs."""
 _HINT = "give targets.edge-arm.batch a number"
 
 
@@ -93,6 +95,8 @@ def _open_constant(graph: Graph, operation: Operation, place: int, twin: NDArray
     given = operation.inputs[place]
     data = given.data if given is not None else None
     if data is None or (data.shape == twin.shape and np.array_equal(data, twin)):
+        return
+    if operation.code == "STRIDED_SLICE" and _opens_end(operation, place, np.flatnonzero(data != twin)):
         return
     if _OPEN.get(operation.code) != place or data.shape != twin.shape:
         raise _needs_number(operation)
@@ -108,6 +112,18 @@ def _open_constant(graph: Graph, operation: Operation, place: int, twin: NDArray
     operation.inputs[place] = graph.constant(opened)
     if operation.code == "RESHAPE":
         operation.options.newShape = opened.tolist()
+
+
+def _opens_end(operation: Operation, place: int, axes: NDArray[np.intp]) -> bool:
+    """Whether the slice takes all along these axes, and now says so by its mask instead of by the ends."""
+    whole, *parts = operation.inputs
+    begin, end, step = (None if part is None else part.data for part in parts)
+    if place != _END or whole is None or begin is None or end is None or step is None:
+        return False
+    if begin[axes].any() or (step[axes] != 1).any() or any(end[axis] != whole.shape[axis] for axis in axes):
+        return False
+    operation.options.endMask |= sum(1 << int(axis) for axis in axes)
+    return True
 
 
 def _needs_number(operation: Operation) -> TargetError:

@@ -41,7 +41,8 @@ def gather_elements(g: Emission, node: Node, x: Value, indices: Value) -> Value:
     else:
         wide = g.cast(indices, np.int64)
         wide = g.elementwise("FLOOR_MOD", wide, g.scalar(x.shape[axis], wide), options=schema.FloorModOptionsT())
-        flat = g.add(g.mul(wide, g.scalar(strides[axis], wide)), g.constant(base))
+        flat = wide if strides[axis] == 1 else g.mul(wide, g.scalar(strides[axis], wide))
+        flat = g.add(flat, g.constant(base)) if base.any() else flat
     row = g.graph.reshape(g.tensor(x), (prod(x.shape),))
     found = g.graph.add("GATHER", [row, g.tensor(flat)], indices.shape, row.dtype, schema.GatherOptionsT(axis=0))
     return g.made(found, x.dtype)

@@ -99,3 +99,18 @@ def test_what_has_one_batch_is_refused_beside_a_free_one(
     with pytest.raises(TargetError) as caught:
         convert(target, free_maps, batch="free", **options)
     assert caught.value.code == "edge-arm.batch"
+
+
+def test_a_slice_with_steps_along_other_axes_leaves_the_batch_open(
+    build: Build, convert: Convert, reference: Reference
+) -> None:
+    constants = {"from": np.array([0, 1]), "to": np.array([9, 9]), "axes": np.array([1, 2]), "by": np.array([2, 2])}
+    nodes = [
+        helper.make_node("Slice", ["x", "from", "to", "axes", "by"], ["s"]),
+        helper.make_node("Exp", ["s"], ["y"]),
+    ]
+    model = build(nodes, {"x": ["rows", 4, 6]}, {"y": ["rows", 2, 3]}, constants)
+    artifact, folder = convert(target, model, batch="free")
+    x = np.random.default_rng(2).standard_normal((5, 4, 6)).astype(np.float32)
+    got = target.runner(artifact, folder).run({"x": x})["y"]
+    np.testing.assert_allclose(got, reference(model, {"x": x})["y"], rtol=1e-5)
