@@ -129,7 +129,19 @@ def select(g: Emission, condition: Value, yes: Value, no: Operand) -> Value:
                 yes = g.constant(np.broadcast_to(yes.constant, whole).copy())
             else:
                 other = repeated(g, other, whole)
+    elif condition.constant is None and _is_larger(condition, yes, other):
+        sizes = g.op("shape", np.int32, x=condition)
+        other = add(g, other, g.op("fill", yes.dtype, shape=sizes, value=g.scalar(0, yes)))
     return g.op("select", yes.dtype, cond=condition, a=yes, b=other)
+
+
+def _is_larger(condition: Value, yes: Value, other: Value) -> bool:
+    """Whether a condition, some size of which is free, has axes that neither of the two has."""
+    rank = condition.rank
+    sides = [(1,) * (rank - each.rank) + each.sizes[max(0, each.rank - rank) :] for each in (yes, other)]
+    return any(
+        wanted != 1 and all(have == 1 for have in sizes) for wanted, *sizes in zip(condition.sizes, *sides, strict=True)
+    )
 
 
 def repeated(g: Emission, x: Value, shape: Sequence[int]) -> Value:

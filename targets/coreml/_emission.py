@@ -7,7 +7,7 @@ out of constants becomes a constant again, so that shapes and indices are folded
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from targets._source.refusal import UnsupportedError
 from targets.coreml._coremltools import part
+from targets.coreml._folded import steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,12 +50,16 @@ class Value:
     dtype: np.dtype[Any]
     var: Any = None
     constant: NDArray[Any] | None = None
+    folded: Shape | None = None
+    """The shape, where it has more axes than Core ML takes: `var` then has its elements in order, in another shape."""
 
     @property
     def sizes(self) -> tuple[int | None, ...]:
         """The shape; None for a dimension that is free."""
         if self.constant is not None:
             return tuple(int(size) for size in self.constant.shape)
+        if self.folded is not None:
+            return self.folded
         return tuple(int(size) if isinstance(size, int | np.integer) else None for size in self.var.shape)
 
     @property
@@ -206,13 +211,19 @@ class Emission:
         return _NUMPY_TYPES[self._types.builtin_to_string(var.dtype)]
 
     def operand(self, value: Value) -> Any:  # noqa: ANN401 - a MIL variable or what becomes one
-        """What the builder takes for a value."""
+        """What the builder takes for a value.
+
+        Raises:
+            UnsupportedError: it has more axes than Core ML takes.
+        """
+        if value.folded is not None:
+            raise UnsupportedError(f"it reads a tensor of rank {value.rank}: Core ML takes at most {RANK_LIMIT}")
         return value.var if value.constant is None else narrowed(value.constant)
 
     def variable(self, value: Value) -> Any:  # noqa: ANN401 - a MIL variable
         """The MIL variable of a value, which is made for a constant."""
         if value.constant is None:
-            return value.var
+            return self.operand(value)
         return self._builder.const(val=narrowed(value.constant), name=self._named("constant"))
 
     def op(self, name: str, dtype: DTypeLike | None = None, **given: object) -> Value:
@@ -290,6 +301,8 @@ class Emission:
         if value.constant is not None:
             with np.errstate(all="ignore"):
                 return self.constant(value.constant.astype(dtype))
+        if value.folded is not None:
+            return replace(self.cast(Value(value.dtype, value.var), dtype), folded=value.folded)
         kind = self.kind(value.var)
         if dtype == np.float16 and value.dtype != np.float16 and kind == np.float32:
             return self._cast(self._cast(value, np.dtype(np.float16), dtype), np.dtype(np.float32), dtype)
@@ -311,7 +324,9 @@ class Emission:
         if value.sizes == shape:
             return value
         if len(shape) > RANK_LIMIT:
-            raise UnsupportedError(f"it makes a tensor of rank {len(shape)}: Core ML takes at most {RANK_LIMIT}")
+            rest = prod(size for size in shape if size != -1)
+            return Value(value.dtype, value.var, folded=tuple(value.size // rest if d == -1 else d for d in shape))
+        value = Value(value.dtype, value.var)
         if not value.rank:
             return self.op("expand_dims", x=value, axes=self.integers(range(len(shape)))) if shape else value
         if not shape:
@@ -324,6 +339,11 @@ class Emission:
             return value
         if value.constant is not None:
             return self.constant(value.constant.transpose(permutation))
+        if value.folded is not None:
+            moved = Value(value.dtype, value.var)
+            for shape, order in steps(value.folded, permutation, RANK_LIMIT):
+                moved = self.transpose(self.reshape(moved, shape), order)
+            return replace(moved, folded=tuple(value.folded[axis] for axis in permutation))
         return self.op("transpose", x=value, perm=self.integers(permutation))
 
     def concat(self, values: Sequence[Value], axis: int) -> Value:

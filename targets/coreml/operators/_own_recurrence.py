@@ -29,7 +29,8 @@ def own_layer(kind: str, g: Emission, node: Node, x: Value, given: list[Value | 
         return None
     if kind == "RNN" and direction == "bidirectional":
         return None
-    steps, batch, _ = x.shape
+    steps = -1 if x.sizes[0] is None else x.shape[0]
+    batch = x.shape[1] if steps != -1 or x.sizes[1] is None else int(x.sizes[1])
     size, ways = recurrence.shape[-1], recurrence.shape[0]
     backwards = direction == "reverse"
     if backwards:

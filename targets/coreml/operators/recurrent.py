@@ -69,7 +69,8 @@ def _layer(  # noqa: PLR0913, PLR0917 - ONNX gives it eight inputs
     own_kind = own_layer(kind, g, node, x, [weights, recurrence, bias, lengths, hidden, carry, peepholes])
     if own_kind is not None:
         return own_kind
-    steps, batch, _ = x.shape
+    steps = -1 if x.sizes[0] is None else x.shape[0]
+    batch = x.shape[1] if x.sizes[1] is None else int(x.sizes[1])
     lengths = _checked(lengths, steps)
     starts = [hidden, carry][: cell.states]
     names = _directions(node)
@@ -99,13 +100,14 @@ def _layer(  # noqa: PLR0913, PLR0917 - ONNX gives it eight inputs
             backwards and lengths is None,
             bool(node.outputs[0]),
         )
-        rows, last = _unrolled(g, sequence) if steps <= UNROLL_LIMIT else _looped(g, sequence)
+        rows, last = _unrolled(g, sequence) if 0 <= steps <= UNROLL_LIMIT else _looped(g, sequence)
         if rows is not None:
             rows = reversed_sequences(g, rows, lengths) if backwards and lengths is not None else rows
             every.append(g.reshape(rows, (steps, 1, batch, size)))
         for row, value in zip(ends, last, strict=True):
             row.append(g.reshape(value, (1, batch, size)))
-    results = [g.concat(every, 1)] if every else [g.constant(np.zeros((steps, len(names), batch, size), x.dtype))]
+    # Nothing reads an output without a name.
+    results = [g.concat(every, 1)] if every else [g.constant(np.zeros((1, len(names), batch, size), x.dtype))]
     results += [g.concat(row, 0) for row in ends]
     if batch_first:
         return [g.transpose(results[0], (2, 0, 1, 3)), *(g.transpose(value, (1, 0, 2)) for value in results[1:])]
@@ -152,9 +154,9 @@ def _biases(g: Emission, weights: Weights, bias: Value | None, kind: str) -> tup
 
 
 def _projected(g: Emission, x: Value, weights: Value, bias: Value | None) -> Value:
-    steps, batch, size = x.shape
-    rows = fully_connected(g, g.reshape(x, (steps * batch, size)), weights, bias)
-    return g.reshape(rows, (steps, batch, weights.shape[0]))
+    batch, size = (int(each or 0) for each in x.sizes[1:])
+    rows = fully_connected(g, g.reshape(x, (-1, size)), weights, bias)
+    return g.reshape(rows, (-1 if x.sizes[0] is None else x.shape[0], batch, weights.shape[0]))
 
 
 def _unrolled(g: Emission, sequence: _Sequence) -> tuple[Value | None, list[Value]]:
@@ -186,19 +188,36 @@ def _kept(
 
 def _looped(g: Emission, sequence: _Sequence) -> tuple[Value | None, list[Value]]:
     """The same, as a loop."""
-    steps, batch, _ = sequence.projected.shape
     weights = sequence.weights
     state = list(sequence.state)
+    steps = _count(g, sequence.projected)
     if sequence.wants_all:
-        state.append(g.constant(np.zeros((steps, batch, weights.size), sequence.projected.dtype)))
+        state.append(_zeros(g, steps, sequence.projected, weights.size))
 
     def body(turn: Value, now: Sequence[Value]) -> list[Value]:
-        place = a.sub(g, g.scalar(steps - 1, turn), turn) if sequence.backwards else turn
+        place = a.sub(g, a.sub(g, steps, 1), turn) if sequence.backwards else turn
         before = list(now[: sequence.cell.states])
         following = sequence.cell.step(g, weights, taken(g, sequence.projected, place, 0), before)
         row, after = _kept(g, sequence.lengths, turn, before, following)
         return [*after, written(g, now[-1], row, place)] if sequence.wants_all else after
 
-    ends = repeated(g, g.constant(np.array(steps, np.int64)), state, body)
+    ends = repeated(g, steps, state, body)
     rows = ends.pop() if sequence.wants_all else None
     return rows, ends
+
+
+def _count(g: Emission, x: Value) -> Value:
+    """The size of the first axis."""
+    if x.sizes[0] is not None:
+        return g.constant(np.array(x.shape[0], np.int64))
+    first = g.op("slice_by_index", np.int64, x=g.op("shape", np.int64, x=x), begin=[0], end=[1])
+    return g.reshape(first, ())
+
+
+def _zeros(g: Emission, steps: Value, x: Value, size: int) -> Value:
+    """A row of zeros for each step and sample."""
+    batch = int(x.sizes[1] or 0)
+    if steps.constant is not None:
+        return g.constant(np.zeros((int(steps.constant), batch, size), x.dtype))
+    shape = g.concat([g.cast(g.reshape(steps, (1,)), np.int32), g.constant(np.array([batch, size], np.int32))], 0)
+    return g.op("fill", x.dtype, shape=shape, value=g.scalar(0, x))

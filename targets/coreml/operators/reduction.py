@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +49,14 @@ def _reduction(name: str, g: Emission, node: Node, x: Value, axes: Value | None 
     along = tuple(x.axis(axis) for axis in named) or tuple(range(x.rank))
     if not along:
         return _OF_ONE[name](g, x) if name in _OF_ONE else x
-    return a.reduced(g, _NAMES[name], x, along, keep=bool(node.integer("keepdims", 1)))
+    keep = bool(node.integer("keepdims", 1))
+    if x.folded is None:
+        return a.reduced(g, _NAMES[name], x, along, keep=keep)
+    kept = [axis for axis in range(x.rank) if axis not in along]
+    rows = g.reshape(g.transpose(x, (*kept, *along)), (prod(x.folded[axis] for axis in kept), -1))
+    result = a.reduced(g, _NAMES[name], rows, (1,), keep=False)
+    sizes = [1 if axis in along else size for axis, size in enumerate(x.folded) if keep or axis not in along]
+    return g.reshape(result, sizes)
 
 
 for _name in _NAMES:

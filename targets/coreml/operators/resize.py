@@ -43,7 +43,7 @@ def resize(
         bool(node.integer("exclude_outside", 0)),
         bool(node.integer("antialias", 0)),
     )
-    if None in x.sizes:
+    if None in x.sizes and not _keeps_free(node, x, scales):
         return _of_free_sizes(g, node, scheme, x, scales)
     axes = _axes(node, x, roi, scales, sizes)
     if scheme.mode != "nearest" and x.dtype.kind != "f":
@@ -74,13 +74,23 @@ def upsample(g: Emission, node: Node, x: Value, scales: Value | None = None) -> 
     return resize(g, newer, x, None, g.constant(factors))
 
 
+def _keeps_free(node: Node, x: Value, scales: Value | None) -> bool:
+    """Whether the scales leave alone what has no number."""
+    if scales is None or scales.constant is None or scales.constant.size == 0:
+        return False
+    along = [x.axis(axis) for axis in node.integers("axes")] or list(range(x.rank))
+    scaled = {axis for axis, factor in zip(along, scales.array("scales"), strict=True) if factor != 1}
+    return all(x.sizes[axis] is not None for axis in scaled)
+
+
 def _axes(node: Node, x: Value, roi: Value | None, scales: Value | None, sizes: Value | None) -> dict[int, Axis]:
     along = [x.axis(axis) for axis in node.integers("axes")] or list(range(x.rank))
     ends = [(0.0, 1.0)] * len(along)
     if node.text("coordinate_transformation_mode", "") == "tf_crop_and_resize" and roi is not None:
         bounds = [float(bound) for bound in roi.array("roi")]
         ends = list(zip(bounds[: len(along)], bounds[len(along) :], strict=True))
-    old = [x.shape[axis] for axis in along]
+    # What has no number is left alone, see `_keeps_free`; any size stands for it.
+    old = [x.sizes[axis] or 1 for axis in along]
     if sizes is not None and sizes.shape != (0,):
         new = list(sizes.integers("sizes"))
         factors = [want / have for want, have in zip(new, old, strict=True)]
@@ -104,10 +114,11 @@ def _by_kernel(
     g: Emission, x: Value, scheme: Scheme, axes: dict[int, Axis], matrices: dict[int, NDArray[np.float64]]
 ) -> Value | None:
     """MIL's own operation over the plane, if one of them gives the same matrices."""
-    if x.rank != _PLANE or not matrices or not set(matrices) <= {2, 3}:
+    if x.rank != _PLANE or not matrices or not set(matrices) <= {2, 3} or None in x.sizes[2:]:
         return None
-    plane = [axes[place] if place in axes else Axis(x.shape[place], x.shape[place], 1.0) for place in (2, 3)]
-    rows = [matrices.get(place, np.eye(x.shape[place])) for place in (2, 3)]
+    sizes = [int(x.sizes[place] or 0) for place in (2, 3)]
+    plane = [axes.get(place, Axis(size, size, 1.0)) for place, size in zip((2, 3), sizes, strict=True)]
+    rows = [matrices.get(place, np.eye(size)) for place, size in zip((2, 3), sizes, strict=True)]
     factors = [axis.outputs // axis.size for axis in plane]
     whole = all(axis.outputs % axis.size == 0 for axis in plane)
     if scheme.mode == "nearest":
@@ -181,7 +192,7 @@ def _along(g: Emission, x: Value, axis: int, rows: NDArray[np.float64]) -> Value
 
 def _extrapolated(g: Emission, x: Value, scheme: Scheme, axes: dict[int, Axis], fill: float) -> Value:
     """x, which is 0 where an axis lies outside, with the fill value there."""
-    beyond = np.zeros(x.shape, np.bool_)
+    beyond = np.zeros([size or 1 for size in x.sizes], np.bool_)
     for place, axis in axes.items():
         shape = [-1 if position == place else 1 for position in range(x.rank)]
         beyond |= outside(scheme, axis).reshape(shape)

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from targets.coreml import _arithmetic as a
-from targets.coreml._emission import Value
+from targets.coreml._emission import RANK_LIMIT, Value
 from targets.coreml._registry import UnsupportedError, operator
 from targets.coreml.operators.arithmetic import wrapped
 
@@ -51,7 +51,7 @@ def _kept(g: Emission, node: Node, x: Value) -> tuple[Value, ...]:
 def reshape(g: Emission, node: Node, x: Value, shape: Value) -> Value:
     """X in another shape; 0 keeps a size (unless `allowzero`), -1 is what is left."""
     if shape.constant is None:
-        return _to_computed_shape(g, node, x, shape)
+        return _to_computed_shape(g, x, shape)
     wanted = list(shape.integers("shape"))
     if not node.integer("allowzero", 0):
         for axis, size in enumerate(wanted):
@@ -78,8 +78,9 @@ def _mixed(g: Emission, x: Value, wanted: list[int]) -> Value:
     return g.concat(parts, 0)
 
 
-def _to_computed_shape(g: Emission, node: Node, x: Value, shape: Value) -> Value:
-    if node.integer("allowzero", 0) or None not in x.sizes:
+def _to_computed_shape(g: Emission, x: Value, shape: Value) -> Value:
+    # No tensor of Core ML is empty, so that no size comes out as the 0 that `allowzero` is about.
+    if None not in x.sizes:
         raise UnsupportedError("its shape is computed by the model: expected a constant")
     return g.op("reshape", x=x, shape=g.cast(shape, np.int32))
 
@@ -102,6 +103,8 @@ def squeeze(g: Emission, node: Node, x: Value, axes: Value | None = None) -> Val
         return x
     if x.constant is not None:
         return g.constant(x.constant.squeeze(tuple(gone)))
+    if x.folded is not None:
+        return g.reshape(x, [size for axis, size in enumerate(x.folded) if axis not in gone])
     return g.op("squeeze", x=x, axes=gone)
 
 
@@ -113,6 +116,9 @@ def unsqueeze(g: Emission, node: Node, x: Value, axes: Value | None = None) -> V
     new = sorted(axis + rank if axis < 0 else axis for axis in wanted)
     if x.constant is not None:
         return g.constant(np.expand_dims(x.constant, tuple(new)))
+    if rank > RANK_LIMIT:
+        sizes = iter(x.shape)
+        return g.reshape(x, [1 if axis in new else next(sizes) for axis in range(rank)])
     return g.op("expand_dims", x=x, axes=new)
 
 
@@ -152,7 +158,8 @@ def expand(g: Emission, node: Node, x: Value, shape: Value) -> Value:
     del node
     if shape.constant is None:
         if x.dtype == np.bool_:
-            raise UnsupportedError("it broadcasts booleans against a computed shape")
+            numbers = g.cast(x, np.int32)
+            return g.cast(a.add(g, numbers, _filled(g, shape, g.scalar(0, numbers))), np.bool_)
         return a.add(g, x, _filled(g, shape, g.scalar(0, x)))
     return a.repeated(g, x, np.broadcast_shapes(x.shape, shape.integers("shape")))
 
@@ -180,6 +187,29 @@ def tile(g: Emission, node: Node, x: Value, repeats: Value) -> Value:
     if 0 in times:
         return g.constant(np.zeros([size * count for size, count in zip(x.shape, times, strict=True)], x.dtype))
     return g.op("tile", x=x, reps=list(times)) if any(count > 1 for count in times) else x
+
+
+@operator("Trilu", since=14)
+def trilu(g: Emission, node: Node, x: Value, k: Value | None = None) -> Value:
+    """X on one side of a diagonal, and 0 on the other."""
+    offset = int(k.integers("k")[0]) if k is not None else 0
+    upper = bool(node.integer("upper", 1))
+    if x.dtype == np.bool_:
+        return g.cast(_beside(g, g.cast(x, np.int32), offset, upper=upper), np.bool_)
+    return _beside(g, x, offset, upper=upper)
+
+
+def _beside(g: Emission, x: Value, offset: int, *, upper: bool) -> Value:
+    """MIL's band goes from one diagonal at or below the main one to one at or above it; others are what it leaves."""
+    if upper and offset <= 0:
+        return g.op("band_part", x=x, lower=-offset, upper=-1)
+    if not upper and offset >= 0:
+        return g.op("band_part", x=x, lower=-1, upper=offset)
+    lower, higher = (-1, offset - 1) if upper else (-offset - 1, -1)
+    sizes = g.constant(np.array(x.shape, np.int32)) if None not in x.sizes else g.op("shape", np.int32, x=x)
+    ones = _filled(g, sizes, g.constant(np.array(1, np.int32)))
+    left = a.equal(g, g.op("band_part", x=ones, lower=lower, upper=higher), 0)
+    return a.select(g, left, x, g.scalar(0, x))
 
 
 @operator("DepthToSpace")

@@ -162,6 +162,8 @@ def taken(g: Emission, x: Value, indices: Value, axis: int) -> Value:
     result = g.op("gather", x.dtype, x=x, indices=flat, axis=axis)
     if result.rank == x.rank + places.rank - 1:
         return result
+    if not places.rank and None in x.sizes:
+        return g.op("squeeze", x=result, axes=[axis])
     return g.reshape(result, (*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]))
 
 

@@ -226,3 +226,59 @@ def test_sizes_that_the_model_computes_have_names_that_stay_the_same(build: Buil
     first, _ = convert(target, model, dimensions={"height": "1..9"})
     second, _ = convert(target, model, dimensions={"height": "1..9"})
     assert first == second
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_a_recurrent_layer_takes_any_number_of_steps(
+    kind: str, gates: int, direction: str, build: Build, convert: Convert, reference: Reference
+) -> None:
+    random = np.random.default_rng(6)
+    ways = 2 if direction == "bidirectional" else 1
+    constants = {
+        name: random.standard_normal((ways, *shape)).astype(np.float32) / 2
+        for name, shape in {"w": (gates * 5, 3), "r": (gates * 5, 5), "b": (gates * 10,)}.items()
+    }
+    nodes = [helper.make_node(kind, ["x", "w", "r", "b"], ["y", "h"], hidden_size=5, direction=direction)]
+    model = build(nodes, {"x": ["steps", 2, 3]}, {"y": ["steps", ways, 2, 5], "h": [ways, 2, 5]}, constants)
+    _, folder = convert(target, model, dimensions={"steps": "1..50"}, precision="float32")
+    program = load_program(folder / PACKAGE)
+    for steps in (1, 7, 30):
+        x = random.standard_normal((steps, 2, 3)).astype(np.float32)
+        expected = reference(model, {"x": x})
+        got = program.predict({"x": x})
+        for name in ("y", "h"):
+            np.testing.assert_allclose(got[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+CAUSAL = [
+    helper.make_node("Shape", ["x"], ["size"], start=1, end=2),
+    helper.make_node("Concat", ["size", "size"], ["square"], axis=0),
+    helper.make_node("Expand", ["truth", "square"], ["all"]),
+    helper.make_node("Trilu", ["all", "k"], ["seen"], upper=0),
+    helper.make_node("Where", ["seen", "zero", "far"], ["mask"]),
+    helper.make_node("MatMul", ["x", "turned"], ["scores"]),
+    helper.make_node("Add", ["scores", "mask"], ["masked"]),
+    helper.make_node("Softmax", ["masked"], ["y"]),
+]
+
+
+@pytest.mark.parametrize("k", [-1, 0, 1])
+def test_a_mask_that_follows_the_length_is_computed_as_the_model_runs(
+    k: int, build: Build, convert: Convert, reference: Reference
+) -> None:
+    nodes = [helper.make_node("Transpose", ["x"], ["turned"], perm=[0, 2, 1]), *CAUSAL]
+    constants = {
+        "truth": np.array(True),  # noqa: FBT003 - an element
+        "k": np.array(k),
+        "zero": np.array(0, np.float32),
+        "far": np.array(-1e4, np.float32),
+    }
+    model = build(nodes, {"x": [1, "time", 8]}, {"y": [1, "time", "time"]}, constants)
+    _, folder = convert(target, model, dimensions={"time": "1..20"}, precision="float32")
+    program = load_program(folder / PACKAGE)
+    for length in (2, 9):
+        x = np.random.default_rng(1).standard_normal((1, length, 8)).astype(np.float32)
+        np.testing.assert_allclose(
+            program.predict({"x": x})["y"], reference(model, {"x": x})["y"], rtol=1e-4, atol=1e-6
+        )
