@@ -49,18 +49,18 @@ def _ecp5(size: str, luts: int, dsps: int, memories: int) -> Device:
     )
 
 
-def _gowin(name: str, part: str, family: str, sizes: tuple[int, int, int, int], synthesis: str) -> Device:
-    """Gowin's DS117 (GW1NR) and DS226 (GW2AR), table 1-1; `sizes`: LUTs, flip-flops, multipliers, blocks of RAM."""
-    luts, flip_flops, dsps, memories = sizes
+def _gowin(name: str, part: str, family: str, sizes: tuple[int, int, int], synthesis: str) -> Device:
+    """Gowin's DS117 (GW1NR) and DS226 (GW2AR), table 1-1; `sizes`: LUTs, flip-flops, blocks of RAM."""
+    luts, flip_flops, memories = sizes
     return Device(
         name=name,
         family="gowin",
         luts=luts,
         flip_flops=flip_flops,
-        dsps=dsps,
+        # apycula's DSPs are new, and have no model to be simulated by: multipliers are built of LUTs.
+        dsps=0,
         memories=memories,
         memory_bits=18432,
-        # apycula's DSPs are new: multipliers are built of LUTs until a netlist with them has been simulated.
         # Buffers of pins are asked for apart, as they would be put around the core too, which is a module of its own.
         synthesis=("synth_gowin", "-family", synthesis, "-nodsp", "-noiopads"),
         buffers="iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O",
@@ -94,8 +94,8 @@ DEVICES = {
         _ecp5("85k", 83640, 156, 208),
         _ice40("ice40-hx8k", 7680, 32, 0, "ct256"),
         _ice40("ice40-up5k", 5280, 30, 8, "sg48"),
-        _gowin("gowin-gw1nr-9c", "GW1NR-LV9QN88PC6/I5", "GW1N-9C", (8640, 6480, 20, 26), "gw1n"),
-        _gowin("gowin-gw2ar-18c", "GW2AR-LV18QN88C8/I7", "GW2A-18C", (20736, 15552, 48, 46), "gw2a"),
+        _gowin("gowin-gw1nr-9c", "GW1NR-LV9QN88PC6/I5", "GW1N-9C", (8640, 6480, 26), "gw1n"),
+        _gowin("gowin-gw2ar-18c", "GW2AR-LV18QN88C8/I7", "GW2A-18C", (20736, 15552, 46), "gw2a"),
     )
 }
 
