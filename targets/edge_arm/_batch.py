@@ -1,7 +1,8 @@
 """A batch that stays free: the graph is made for two sizes of it, and what differs between them is the batch.
 
 LiteRT computes all shapes anew when an input is resized, so only constants that hold the batch stand in the way. A
-reshape can leave one number open, and so can a slice that takes all; what else needs the number is refused by name.
+reshape can leave one number open, and so can a slice that takes all; some shapes are computed; what else needs the
+number is refused by name.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 
 from targets._target import TargetError
+from targets.edge_arm._batch_shapes import open_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +72,7 @@ def open_batch(graph: Graph, other: Graph) -> None:
     other.prune()
     if [operation.code for operation in graph.operations] != [operation.code for operation in other.operations]:
         raise TargetError("edge-arm.batch", "the model computes otherwise for another batch", hint=_HINT)
-    for ours, theirs in zip(graph.operations, other.operations, strict=True):
+    for ours, theirs in zip(list(graph.operations), other.operations, strict=True):
         if ours.graphs:
             raise _needs_number(ours)
         for place, (given, twin) in enumerate(zip(ours.inputs, theirs.inputs, strict=True)):
@@ -97,6 +99,8 @@ def _open_constant(graph: Graph, operation: Operation, place: int, twin: NDArray
     if data is None or (data.shape == twin.shape and np.array_equal(data, twin)):
         return
     if operation.code == "STRIDED_SLICE" and _opens_end(operation, place, np.flatnonzero(data != twin)):
+        return
+    if open_shape(graph, operation, place, twin):
         return
     if _OPEN.get(operation.code) != place or data.shape != twin.shape:
         raise _needs_number(operation)

@@ -73,13 +73,46 @@ def test_a_free_batch_and_pictures_channels_last_go_together(
     np.testing.assert_allclose(got, reference(free_maps, {"x": x})["y"], rtol=1e-4, atol=1e-5)
 
 
-def test_who_needs_the_batch_as_a_number_is_named(build: Build, convert: Convert) -> None:
+@pytest.mark.parametrize("reader", ["Concat", "Mul"])
+def test_rows_that_are_all_the_same_follow_the_batch(
+    build: Build, convert: Convert, reference: Reference, reader: str
+) -> None:
     nodes = [
         helper.make_node("Shape", ["x"], ["shape"]),
         helper.make_node("Expand", ["row", "shape"], ["e"], name="spread"),
-        helper.make_node("Concat", ["x", "e"], ["y"], axis=1),
+        helper.make_node(reader, ["x", "e"], ["y"], **({"axis": 1} if reader == "Concat" else {})),
     ]
-    model = build(nodes, {"x": ["rows", 3]}, {"y": ["rows", 6]}, {"row": np.ones((1, 3), np.float32)})
+    row = np.array([[1, 2, 3]], np.float32)
+    model = build(nodes, {"x": ["rows", 3]}, {"y": ["rows", 6 if reader == "Concat" else 3]}, {"row": row})
+    artifact, folder = convert(target, model, batch="free")
+    _same(artifact, folder, model, reference, (5, 3))
+
+
+def test_a_transposed_convolution_follows_the_batch(build: Build, convert: Convert, reference: Reference) -> None:
+    weights = np.random.default_rng(3).standard_normal((2, 3, 2, 2)).astype(np.float32)
+    nodes = [helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2, 2])]
+    model = build(nodes, {"x": ["rows", 2, 4, 5]}, {"y": ["rows", 3, 8, 10]}, {"w": weights})
+    artifact, folder = convert(target, model, batch="free")
+    _same(artifact, folder, model, reference, (7, 2, 4, 5))
+
+
+def _same(
+    artifact: Artifact, folder: Path, model: onnx.ModelProto, reference: Reference, shape: tuple[int, ...]
+) -> None:
+    x = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
+    got = target.runner(artifact, folder).run({"x": x})["y"]
+    np.testing.assert_allclose(got, reference(model, {"x": x})["y"], rtol=1e-5, atol=1e-6)
+
+
+def test_who_needs_the_batch_as_a_number_is_named(build: Build, convert: Convert) -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Squeeze", ["shape"], ["rows"]),
+        helper.make_node("Range", ["zero", "rows", "one"], ["numbers"]),
+        helper.make_node("Cast", ["numbers"], ["places"], to=1),
+        helper.make_node("Add", ["x", "places"], ["y"], name="numbered"),
+    ]
+    model = build(nodes, {"x": ["rows"]}, {"y": ["rows"]}, {"zero": np.array(0), "one": np.array(1)})
     with pytest.raises(TargetError, match="the batch can't stay free: node") as caught:
         convert(target, model, batch="free")
     assert caught.value.code == "edge-arm.batch"
