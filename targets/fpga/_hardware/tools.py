@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -82,7 +83,9 @@ def _version(name: str, module: str, command: tuple[str, ...]) -> str:
         # These say nothing of themselves; they come with, and are versioned by, what they are installed with.
         return version(module.partition(".")[0].replace("_", "-")) if module else ""
     # Two processes that compile the same tool at once would both write its file in the cache.
-    with Path(tempfile.gettempdir(), f"packtrain-{name}.lock").open("w") as lock:
+    path = Path(tempfile.gettempdir(), f"packtrain-{os.getuid()}-{name}.lock")
+    lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         told = subprocess.run(  # noqa: S603 - a tool of the toolchain
             [*command, _ASKED.get(name, "--version")],
@@ -92,6 +95,8 @@ def _version(name: str, module: str, command: tuple[str, ...]) -> str:
             stdin=subprocess.DEVNULL,
             timeout=_COMPILING,
         )
+    finally:
+        os.close(lock)
     found = re.search(r"(?:Yosys |nextpnr-|Version )(\d[\w.+-]*)", told.stdout + told.stderr)
     if told.returncode or found is None:
         raise TargetError("fpga.toolchain", f"'{name}' does not start: {_told(told)}")
