@@ -30,6 +30,7 @@ CASES: tuple[tuple[str, Quantize], ...] = (
     ("qonnx mnist-conv", "int8-io"),
     ("openwakeword alexa_v0.1", "int8"),
     ("openwakeword alexa_v0.1", "int16x8"),
+    ("qonnx mnist-conv", "auto"),
 )
 
 
@@ -63,7 +64,9 @@ def test_it_runs_there_within_the_arena_of_the_header_and_gives_the_same(
     interpreter.invoke()
     for place, entry in enumerate(artifact.signature.outputs):
         got, wanted = interpreter.get_output(place).astype(float), expected[entry.name].astype(float)
-        step = np.abs(wanted).max() / 40 if scheme in {"int8", "int16x8"} else 3.0 if scheme == "int8-io" else 1e-4
+        step = (
+            np.abs(wanted).max() / 40 if scheme in {"auto", "int8", "int16x8"} else 3.0 if scheme == "int8-io" else 1e-4
+        )
         np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=step)
 
 

@@ -85,7 +85,8 @@ def choose(graph: Graph, options: Options, calibration: Arrays | None) -> Choice
     asked = scheme == "auto" or scheme in CALIBRATED
     samples = calibration_samples(graph, calibration) if asked or (calibration and scheme != "none") else []
     if scheme == "auto":
-        return _searched(graph, samples, Limits(options.auto_error, options.auto_drop, options.optimize))
+        limits = Limits(options.auto_error, options.auto_drop, options.optimize, options.device == "mcu")
+        return _searched(graph, samples, limits)
     network = Network(graph, samples)
     made = quantized(network, Plan(scheme))
     notes = _kept(network, made)

@@ -54,6 +54,8 @@ class Limits(NamedTuple):
     drop: float
     """Share of the samples whose class may change, where an output holds the probabilities of classes."""
     optimize: Literal["size", "latency"]
+    integers: bool = False
+    """Whether a layer is in integers or in float, and nothing between: TensorFlow Lite Micro has no other kernels."""
 
 
 class Score(NamedTuple):
@@ -120,13 +122,16 @@ class _Search:
 
     def run(self) -> Found:
         self._try("float", Plan("none"))
-        self._try("float16 weights", Plan("float16"))
+        mixed = not self._limits.integers
+        if mixed:
+            self._try("float16 weights", Plan("float16"))
         if any(operation.code in PRODUCTS for operation in self._network.graph.operations):
             self._coarse()
             self._equalize()
-            self._weights("int8 weights", "dynamic-int8")
+            if mixed:
+                self._weights("int8 weights", "dynamic-int8")
             self._static()
-            if self._limits.optimize == "size":
+            if mixed and self._limits.optimize == "size":
                 self._weights("int8 weights computed in float", "int8-weights")
                 self._weights("int4 weights computed in float", "int4-weights")
         chosen = self._choose()
@@ -223,7 +228,9 @@ class _Search:
             return
         best = min(runs, key=lambda candidate: candidate.score.error)
         best = self._corrected(best)
-        if not best.accepted:
+        if not best.accepted and self._limits.integers:
+            self._spare(best, "kept", "in float")
+        elif not best.accepted:
             self._spare(best, "lighter", "with int8 weights alone")
             self._spare(best, "halved", "with float16 weights alone")
 
@@ -245,7 +252,7 @@ class _Search:
             else:
                 self._spare(found, "halved", "in float16")
 
-    def _spare(self, candidate: Candidate, way: Literal["halved", "lighter"], how: str) -> None:
+    def _spare(self, candidate: Candidate, way: Literal["halved", "kept", "lighter"], how: str) -> None:
         """The candidate with its worst layers spared in a way: the fewest that bring it within the limits.
 
         Layers go by the error that they add. The smallest number is found by halving, then the largest of the spared
@@ -261,7 +268,8 @@ class _Search:
         ]
 
         def attempt(names: list[str]) -> Literal["good", "bad", "large"]:
-            spared = plan.spared._replace(**{way: frozenset(_with_moves(self._network, names))})
+            before: frozenset[str] = getattr(plan.spared, way)
+            spared = plan.spared._replace(**{way: before.union(_with_moves(self._network, names))})
             shifts = plan.shifts
             if shifts and plan.scheme == "int4-weights":
                 eight = self._shifts.get("int8-weights", {})

@@ -17,6 +17,7 @@ from targets.edge_arm._latency import estimate
 from targets.edge_arm._lowering import lower
 from targets.edge_arm._observation import Histogram, Observed, least_error_range, percentile_range
 from targets.edge_arm._quantization import Network, Plan, quantized
+from targets.edge_arm._resources import contents
 from targets.edge_arm._search import Limits, measured, search
 from targets.edge_arm._sensitivity import layers, worst
 
@@ -199,3 +200,15 @@ def test_integers_are_estimated_faster_but_not_where_xnnpack_leaves_them_to_slow
     assert times["int8"] < times["none"]
     # XNNPACK has no depthwise convolution of float activations with int8 weights.
     assert times["dynamic-int8"] > times["none"]
+
+
+@pytest.mark.parametrize("error", [0.05, 1e-3])
+def test_auto_for_a_microcontroller_multiplies_what_it_has_kernels_for(
+    lopsided: Digits, convert: Convert, error: float
+) -> None:
+    model, seen, _ = lopsided
+    given = {"x": np.concatenate(seen[:60])}
+    artifact, folder = convert(target, model, given, quantize="auto", device="mcu", auto_error=error)
+    found = contents((folder / artifact.runtime.entry).read_bytes())
+    assert found.products <= {("INT8", "INT8"), ("FLOAT32", "FLOAT32")}
+    assert "DEQUANTIZE" not in found.operators or ("INT8", "INT8") in found.products
