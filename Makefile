@@ -15,6 +15,7 @@
 # make hw-test-coreml  on a Mac: Core ML beside the evaluator, by compute unit
 # make bench-onnx     real models through cloud and winml, in every precision and for every Windows
 # make bench-serve    pack serve beside MLServer and a hand-written FastAPI server; make bench-score: beside a plain loop
+# make bench-fpga  networks and an ensemble on FPGAs, placed from two seeds, beside hls4ml and conifer; PACK_TORCH names a Python with torch
 # make docs    the documents' blocks, executed
 # make toolchains       the environments of torch, tensorflow and hls4ml, once; tests need them
 # make toolchain-locks  renews the pins that those are made from
@@ -24,7 +25,7 @@ PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
 DEBIAN := mosquitto chromium docker-registry gcc-arm-none-eabi libnewlib-arm-none-eabi iverilog g++ mono-mcs mono-runtime
 
-.PHONY: demo test check oracle-coreml hw-test-coreml bench bench-import fuzz-import bench-coreml bench-coreml-peers bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge hw-test-edge-arm docs environment development toolchains toolchain-locks bench-onnx bench-serve bench-score
+.PHONY: demo test check oracle-coreml hw-test-coreml bench bench-import fuzz-import bench-coreml bench-coreml-peers bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge hw-test-edge-arm docs environment development toolchains toolchain-locks bench-onnx bench-serve bench-score bench-fpga
 
 demo: environment
 	$(PYTHON) examples/digits/demo.py $(ARGS)
@@ -90,6 +91,10 @@ bench-serve: development
 
 bench-score: development
 	$(PYTHON) -m bench.score $(ARGS)
+
+bench-fpga: development
+	.ci/debian iverilog g++ nlohmann-json3-dev
+	$(PYTHON) -m bench.fpga $(ARGS)
 
 docs: development toolchains
 	.ci/debian docker-registry
