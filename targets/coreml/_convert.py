@@ -22,7 +22,7 @@ from targets.coreml._lowering import lower
 from targets.coreml._package import PACKAGE, write_package
 from targets.coreml._passes import optimise
 from targets.coreml._pictures import declaration, labels, pictures, read_labels
-from targets.coreml._precision import diverging, error, exact, samples, too_large, upstream
+from targets.coreml._precision import computed, diverging, error, exact, least_end, samples, too_large, upstream
 from targets.coreml._registry import REGISTRY
 from targets.coreml.evaluator import load_program
 
@@ -165,10 +165,15 @@ def _in_half(
         program = load_program(write_model(lowered, plain, Path(name)))
     found = exact(program, calls)
     exceptions, blamed = too_large(program, found), set[str]()
+    limit = PARITY["float16"][1] / 2
+
+    def built(kept: Collection[str]) -> Program:
+        shutil.rmtree(out / PACKAGE, ignore_errors=True)
+        return load_program(write_model(lowered_model(source, options), options, out, kept))
+
     for turn in range(_TURNS):
-        lowered = lowered_model(source, options)
-        half = load_program(write_model(lowered, options, out, exceptions))
-        if turn == _TURNS - 1 or error(found, half) < PARITY["float16"][1] / 2:
+        half = built(exceptions)
+        if turn == _TURNS - 1 or error(found, half) < limit:
             break
         worse = diverging(found, half) - exceptions
         # What makes an error grow though it is in float32 itself needs its inputs so as well.
@@ -177,7 +182,11 @@ def _in_half(
             break
         blamed |= worse
         exceptions |= worse
-        shutil.rmtree(out / PACKAGE)
+    if not error(found, half) < limit:
+        end = least_end(computed(program), lambda names: error(found, built(exceptions | names)) < limit)
+        if end is not None:
+            exceptions |= end
+        half = built(exceptions)
     return half, frozenset(exceptions)
 
 
@@ -266,7 +275,9 @@ def _half(lowered: Lowered, options: Options, exceptions: Collection[str]) -> Ca
 
     def may(operation: Any) -> bool:  # noqa: ANN401 - a MIL operation
         node = lowered.origins.get(operation.name, "")
-        return not named & {node, operation.op_type} and operation.name not in exceptions
+        # What makes an output of the model has a name of its own, and gives it the output's.
+        names = {operation.name, *(output.name for output in operation.outputs)}
+        return not named & {node, operation.op_type} and names.isdisjoint(exceptions)
 
     return may
 

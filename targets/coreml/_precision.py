@@ -9,7 +9,7 @@ import numpy as np
 from targets.coreml.evaluator._program import Name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,6 +24,8 @@ LARGEST = float(np.finfo(np.float16).max) / 2
 _SAMPLES = 4
 _GROWTH, _NOTICEABLE = 4.0, 5e-3
 """An operation is to blame for an error that is so many times that of what it read, and so large itself."""
+_GRAINS = 32
+"""How finely an end of the program that stays in float32 is searched for."""
 _SUFFIX = "_cast_fp16"
 """What coremltools appends to the name of a value that it computes in float16."""
 
@@ -168,6 +170,32 @@ def upstream(program: Program, names: set[str]) -> set[str]:
         read = {each.value for group in operation.arguments.values() for each in group if isinstance(each, Name)}
         left += [maker[name] for name in read if name in maker]
     return found
+
+
+def computed(program: Program) -> list[str]:
+    """The operations of a program by name, in order, but for constants."""
+    return [each.name for each in program.operations() if each.operator != "const"]
+
+
+def least_end(names: Sequence[str], suffices: Callable[[set[str]], bool]) -> set[str] | None:
+    """The fewer of the first names and the last ones, of which just so many suffice; None: less than all do not.
+
+    What float16 loses bit by bit has no single culprit, but mostly matters more at one end: where small differences
+    of the inputs count, or where the outputs come together.
+    """
+    grain = max(1, len(names) // _GRAINS)
+    found: list[set[str]] = []
+    for order in (names, names[::-1]):
+        enough, few = len(order), 0
+        while enough - few > grain:
+            middle = (few + enough) // 2
+            if suffices(set(order[:middle])):
+                enough = middle
+            else:
+                few = middle
+        if enough < len(order):
+            found.append(set(order[:enough]))
+    return min(found, key=len, default=None)
 
 
 def _worst(errors: Mapping[str, float], names: Iterable[str]) -> float:
