@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
-from agent.runtimes._fixed.layers import Add, Conv, Dense, Pool, Reorder
+from agent.runtimes._fixed.layers import Add, Conv, Dense, Pool, Reorder, Trees
 from targets.fpga._sequential.lanes import passes, product_cycles
 from targets.fpga._sequential.walks import pool_walk, product_walk
 
@@ -54,6 +54,8 @@ def engine_of(layer: AnyLayer, sources: Sequence[Tensor], banks: int, lanes: Pla
             return _addition(layer, sources, banks)
         case Reorder():
             return _gather(layer, sources[0], banks)
+        case Trees():
+            raise TypeError("a tree ensemble takes no turns: expected a layer of products, a pool, a sum or an order")
 
 
 def address_bits(size: int, banks: int) -> int:

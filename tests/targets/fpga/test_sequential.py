@@ -230,8 +230,7 @@ def test_latency_and_interval_are_those_of_the_simulation(
     assert 0.75 * core.interval_cycles <= found.interval_cycles <= core.interval_cycles
 
 
-def test_the_reuse_factor_is_how_often_a_multiplier_works_for_one_position(tmp_path: Path) -> None:
-    del tmp_path
+def test_the_reuse_factor_is_how_often_a_multiplier_works_for_one_position() -> None:
     network = dense()
     assert plan_reuse(network, 9).lanes == {"layer_t0": 7, "layer_t1": 3}
     assert plan_reuse(network, 21).lanes == {"layer_t0": 3, "layer_t1": 1}
