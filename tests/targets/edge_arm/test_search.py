@@ -212,3 +212,11 @@ def test_auto_for_a_microcontroller_multiplies_what_it_has_kernels_for(
     found = contents((folder / artifact.runtime.entry).read_bytes())
     assert found.products <= {("INT8", "INT8"), ("FLOAT32", "FLOAT32")}
     assert "DEQUANTIZE" not in found.operators or ("INT8", "INT8") in found.products
+
+
+def test_auto_that_finds_nothing_within_the_limit_ships_float_with_a_card(digits_mlp: Digits, convert: Convert) -> None:
+    model, seen, _ = digits_mlp
+    artifact, folder = convert(target, model, {"x": np.concatenate(seen[:20])}, quantize="auto", auto_error=1e-9)
+    assert artifact.quantization.scheme == "none"
+    assert [entry.path for entry in artifact.files] == ["model.tflite", "card.md"]
+    assert "Files that were tried" in (folder / "card.md").read_text()
