@@ -52,8 +52,8 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
 
 
 def _recorded(folder: Path) -> Iterator[Case]:
-    for archive in sorted(RECORDED.glob("*.zip")):
-        place = folder / archive.stem
+    for archive in sorted(RECORDED.rglob("*.zip")):
+        place = folder / archive.parent.name / archive.stem
         with zipfile.ZipFile(archive) as opened:
             opened.extractall(place)
         package = place / "model.mlpackage"
