@@ -106,11 +106,11 @@ def residual() -> Trained:
 
 
 SUBJECTS = (
-    Subject("digits MLP 64-64-32-10", digits, "ecp5-85k", 40, {}),
+    Subject("digits MLP 64-64-32-10", digits, "ecp5-85k", 25, {}),
     Subject("digits MLP 784-64-32-10", large_digits, "ecp5-85k", 75, {"architecture": "sequential"}),
-    Subject("breast-cancer MLP 30-16-8-2", cancer, "ecp5-25k", 50, {}),
-    Subject("breast-cancer trees 100 x depth 3", boosted, "ecp5-25k", 50, {"bits": 18}),
-    Subject("digits residual CNN 8-16-32", residual, "ecp5-85k", 60, {"architecture": "sequential"}),
+    Subject("breast-cancer MLP 30-16-8-2", cancer, "ecp5-25k", 25, {}),
+    Subject("breast-cancer trees 100 x depth 3", boosted, "ecp5-25k", 40, {"bits": 18}),
+    Subject("digits residual CNN 8-16-32", residual, "ecp5-85k", 50, {"architecture": "sequential"}),
 )
 
 
