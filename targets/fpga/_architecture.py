@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agent.runtimes._fixed.layers import Conv, Dense, Trees
 from targets.fpga._cost import adder_bits, memory_bits, weight_width
-from targets.fpga._hardware.cells import Cells, require_fit
+from targets.fpga._hardware.estimate import estimate, require_room, sequential_work, trees_work, unrolled_work
 from targets.fpga._sequential import plan, plan_reuse, write_sequential
 from targets.fpga._trees import write_trees
 from targets.fpga._unrolled import MOST_PRODUCTS, products, unroll
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from agent.runtimes._fixed.network import Network
     from targets.fpga._core import Core
+    from targets.fpga._hardware.cells import Cells
     from targets.fpga._hardware.devices import Device
     from targets.fpga._options import Options
     from targets.fpga._search import Cost
@@ -30,6 +31,8 @@ _LUTS_PER_PRODUCT = 12
 """Of a written-out product of narrow formats: a guess by which the search knows what to save."""
 _FILL = 0.8
 """What of a device's LUTs and multipliers a design is planned to take: the rest is for interface and routing."""
+_MEMORY_WIDTH = 36
+"""Bits that a block of RAM gives in a cycle, at most."""
 _LUTS_PER_MULTIPLIER = 600
 """Where a device has no multipliers of its own."""
 
@@ -59,15 +62,16 @@ def build(network: Network, options: Options, device: Device, clock_mhz: float, 
         TargetError: it does not fit the device by the estimate (``fpga.budget``), with the numbers.
     """
     if any(isinstance(layer, Trees) for layer in network.layers):
-        core = write_trees(network, folder)
-        return Built(core, "trees", Cells(), None)
+        expected = estimate(trees_work(network), "trees", device)
+        require_room(expected, device)
+        return Built(write_trees(network, folder), "trees", expected.cells, None)
     if _is_worth_writing_out(network, options, device):
         levels = int(min(max(1000 / clock_mhz / _NANOSECONDS[device.family], 1), _MOST_LEVELS))
         made = unroll(network, folder, levels)
-        estimate = Cells(luts=made.adder_bits, flip_flops=made.register_bits)
-        if options.architecture == "unrolled" or estimate.luts <= device.luts * _FILL:
-            require_fit(estimate, device, kind="estimated")
-            return Built(made.core, "unrolled", estimate, None)
+        expected = estimate(unrolled_work(network, made.adder_bits, made.register_bits), "unrolled", device)
+        if options.architecture == "unrolled" or expected.cells.luts <= device.luts * _FILL:
+            require_room(expected, device)
+            return Built(made.core, "unrolled", expected.cells, None)
         for path in made.core.sources:
             path.unlink()
     return _sequential(network, options, device, folder)
@@ -82,10 +86,11 @@ def _is_worth_writing_out(network: Network, options: Options, device: Device) ->
 
 def _sequential(network: Network, options: Options, device: Device, folder: Path) -> Built:
     chosen = _plan(network, options, device)
-    estimate = _sequential_cells(network, chosen, device)
-    require_fit(estimate, device, kind="estimated")
-    core = write_sequential(network, folder, chosen)
-    return Built(core, "sequential", estimate, chosen.multipliers)
+    dsps = chosen.multipliers if device.dsps else 0
+    memories = _memories(network, chosen, device)
+    expected = estimate(sequential_work(network, chosen.lanes), "sequential", device, dsps=dsps, memories=memories)
+    require_room(expected, device)
+    return Built(write_sequential(network, folder, chosen), "sequential", expected.cells, chosen.multipliers)
 
 
 def _plan(network: Network, options: Options, device: Device) -> Plan:
@@ -95,22 +100,12 @@ def _plan(network: Network, options: Options, device: Device) -> Plan:
     return plan(network, max(most, 1))
 
 
-def _sequential_cells(network: Network, chosen: Plan, device: Device) -> Cells:
-    """A guess from the tables' bits, the buffers' and the lanes."""
+def _memories(network: Network, chosen: Plan, device: Device) -> int:
+    """Blocks of RAM for the tables of weights, and for both halves of each buffer."""
     memories = 0
-    luts = flip_flops = 0
     for layer in network.layers:
-        source = network.sources(layer)[0]
-        lanes = chosen.lanes.get(layer.name, 1)
-        luts += 250
-        flip_flops += 200
         if isinstance(layer, Dense | Conv):
-            width = layer.accumulator([source]).width
-            table = layer.weights.size * weight_width(layer)
-            memories += max(-(-table // device.memory_bits), -(-lanes * weight_width(layer) // 36))
-            luts += lanes * (2 * width if device.dsps else _LUTS_PER_MULTIPLIER)
-            flip_flops += lanes * 3 * width
+            lanes, width = chosen.lanes.get(layer.name, 1), weight_width(layer)
+            memories += max(-(-layer.weights.size * width // device.memory_bits), -(-lanes * width // _MEMORY_WIDTH))
         memories += -(-2 * layer.output.size * layer.output.format.width // device.memory_bits)
-    memories += -(-2 * network.input.size * network.input.format.width // device.memory_bits)
-    dsps = chosen.multipliers if device.dsps else 0
-    return Cells(luts=luts, flip_flops=flip_flops, dsps=dsps, memories=memories)
+    return memories + -(-2 * network.input.size * network.input.format.width // device.memory_bits)

@@ -175,7 +175,9 @@ def test_what_does_not_fit_written_out_takes_turns(tmp_path: Path) -> None:
 def test_what_does_not_fit_at_all_is_refused_with_the_numbers(tmp_path: Path) -> None:
     made = mlp((40, 40, 2), seed=1)
     samples = GENERATOR.normal(size=(40, 40)).astype(np.float32)
-    with pytest.raises(TargetError, match=r"does not fit 'ice40-up5k': estimated, it needs \d+ LUTs of 5280") as caught:
+    with pytest.raises(
+        TargetError, match=r"does not fit 'ice40-up5k': estimated at the least, it needs \d+ LUTs of 5280"
+    ) as caught:
         convert(made, tmp_path, samples, device="ice40-up5k", max_error=0.2, architecture="unrolled")
     assert caught.value.code == "fpga.budget"
 
