@@ -166,6 +166,10 @@ def _scores_only(model: onnx.ModelProto) -> onnx.ModelProto:
         for place, name in enumerate(node.input):
             if name == entry.name:
                 node.input[place] = "x"
+    # ONNX infers no type for what TreeEnsembleClassifier gives, so an Identity after it has none to pass on.
+    if model.graph.node[-1].op_type == "Identity":
+        last = model.graph.node.pop()
+        model.graph.output[0].name = last.input[0]
     entry.name = "x"
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 1
