@@ -12,20 +12,23 @@
 # make bench-quantization  real models under every scheme of edge-arm, and MLPerf Tiny's nets beside their reference files
 # make bench-coreml-peers  other converters of ONNX to Core ML beside ours, on the same cases
 # make oracle-coreml  Apple's own tests of its converter, against our evaluator, in an environment with torch and TensorFlow
+# make hw-test-winml  winml's bundles with the Windows build of onnxruntime, under Wine or on Windows, there with DirectML too
 # make hw-test-coreml  on a Mac: Core ML beside the evaluator, by compute unit
 # make bench-onnx     real models through cloud and winml, in every precision and for every Windows
 # make bench-serve    pack serve beside MLServer and a hand-written FastAPI server; make bench-score: beside a plain loop
 # make bench-fpga  networks and an ensemble on FPGAs, placed from two seeds, beside hls4ml and conifer; PACK_TORCH names a Python with torch
 # make docs    the documents' blocks, executed
+# make bench-fpga-designs  how many cells synthesised designs take, which estimates are made from
+# make hw-test-fpga   a board with an FPGA on a serial port: FPGA_PORT and FPGA_BUNDLE
 # make toolchains       the environments of torch, tensorflow and hls4ml, once; tests need them
 # make toolchain-locks  renews the pins that those are made from
 SHELL := /bin/sh
 UV := .ci/uv
 PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
-DEBIAN := mosquitto chromium docker-registry gcc-arm-none-eabi libnewlib-arm-none-eabi iverilog g++ mono-mcs mono-runtime
+DEBIAN := mosquitto chromium docker-registry gcc-arm-none-eabi libnewlib-arm-none-eabi iverilog g++ mono-mcs mono-runtime kotlin default-jre-headless postgresql
 
-.PHONY: demo test check oracle-coreml hw-test-coreml bench bench-import fuzz-import bench-coreml bench-coreml-peers bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge hw-test-edge-arm docs environment development toolchains toolchain-locks bench-onnx bench-serve bench-score bench-fpga
+.PHONY: demo test check oracle-coreml hw-test-coreml hw-test-winml bench bench-import fuzz-import bench-coreml bench-coreml-peers bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge hw-test-edge-arm hw-test-fpga docs environment development toolchains toolchain-locks bench-onnx bench-serve bench-score bench-fpga bench-fpga-designs
 
 demo: environment
 	$(PYTHON) examples/digits/demo.py $(ARGS)
@@ -78,6 +81,10 @@ hw-test-coreml: development
 coverage-edge: development
 	$(PYTHON) -m bench.coverage_edge $(ARGS)
 
+hw-test-winml: development
+	.ci/debian wine64 gcc-mingw-w64-x86-64
+	$(PYTHON) -m pytest -rs hw_tests/winml $(ARGS)
+
 hw-test-edge-arm: development
 	.ci/debian qemu-user-static gcc-arm-none-eabi libnewlib-arm-none-eabi
 	$(PYTHON) -m pytest -rs hw_tests/edge_arm $(ARGS)
@@ -91,6 +98,12 @@ bench-serve: development
 
 bench-score: development
 	$(PYTHON) -m bench.score $(ARGS)
+
+hw-test-fpga: development
+	$(PYTHON) -m pytest -rs hw_tests/fpga $(ARGS)
+
+bench-fpga-designs: development
+	$(PYTHON) -m bench.fpga_designs $(ARGS)
 
 bench-fpga: development
 	.ci/debian iverilog g++ nlohmann-json3-dev
@@ -106,7 +119,7 @@ environment:
 
 development:
 	$(UV) sync --quiet --locked $(RUNTIME) --extra parquet --extra oci --extra https --extra keyring --extra s3 --extra hf --extra serve \
-		--extra boosters --extra coreml --extra fpga --extra uart
+		--extra boosters --extra coreml --extra fpga --extra uart --extra postgresql
 
 # In the user's data folder, so that only the first run on a machine installs anything.
 toolchains: development

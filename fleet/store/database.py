@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine, event, insert, select, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import create_engine, event, func, insert, make_url, select, update
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from fleet.errors import FleetError, UnreachableError
 from fleet.store.tables import SCHEMA, SCHEMA_VERSION, counters
@@ -14,12 +14,14 @@ from fleet.store.tables import SCHEMA, SCHEMA_VERSION, counters
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
 BUSY_MILLISECONDS = 10_000
 """How long SQLite waits for another process's write."""
+_WRITERS = 0x7061636B
+"""PostgreSQL's lock of whoever writes; the number is ours alone in a database of ours."""
 
 
 class Database:
@@ -32,16 +34,25 @@ class Database:
             UnreachableError: it can't be opened.
             FleetError: a version with another schema made it; nothing is changed in it.
         """
-        engine = create_engine(url)
+        engine = _open(url)
+        self._engine: Engine = engine
+        self._readers: Engine = engine
+        self._writers: Engine = engine.execution_options(writes=True)
+        self._locks = engine.dialect.name == "postgresql"
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
-        self._readers: Engine = engine
-        self._writers: Engine = engine.execution_options(writes=True)
-        with self.writing() as connection:
-            counters.create(connection, checkfirst=True)
-            _check_version(connection)
-            SCHEMA.create_all(connection)
+        if self._locks:
+            # A reader's transaction sees the state of its first statement, as SQLite's does.
+            self._readers = engine.execution_options(isolation_level="REPEATABLE READ")
+        try:
+            with self.writing() as connection:
+                counters.create(connection, checkfirst=True)
+                _check_version(connection)
+                SCHEMA.create_all(connection)
+        except BaseException:
+            engine.dispose()
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -61,11 +72,14 @@ class Database:
             UnreachableError: the database does not answer, or another program keeps it busy.
         """
         with _reachable(), self._writers.begin() as connection:
+            if self._locks:
+                # One writer at a time, as in SQLite: nobody changes what a transaction has read and will write.
+                connection.execute(select(func.pg_advisory_xact_lock(_WRITERS)))
             yield connection
 
     def close(self) -> None:
         """Give back the connections."""
-        self._readers.dispose()
+        self._engine.dispose()
 
 
 def bump_changes(connection: Connection) -> None:
@@ -76,6 +90,32 @@ def bump_changes(connection: Connection) -> None:
 def count_changes(connection: Connection) -> int:
     """How often `bump_changes` was called, ever."""
     return int(connection.execute(select(counters.c.value).where(counters.c.name == "changes")).scalar_one())
+
+
+def _open(url: str) -> Engine:
+    try:
+        return create_engine(_with_driver(url))
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise FleetError(
+            "fleet.driver", f"no driver for this database: {error}", hint="pip install 'packtrain[postgresql]'"
+        ) from error
+
+
+def _with_driver(url: str) -> URL:
+    """The URL; PostgreSQL's without a driver gets the one that the extra ``postgresql`` brings.
+
+    Raises:
+        FleetError: it is no URL of a database.
+    """
+    try:
+        made = make_url(url)
+    except ArgumentError as error:
+        raise FleetError(
+            "fleet.database",
+            "`database` is no URL",  # which may hold a password, so that it is not repeated
+            hint="such as postgresql://fleet@host/fleet; empty: a file in the workspace",
+        ) from error
+    return made.set(drivername="postgresql+psycopg") if made.drivername == "postgresql" else made
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from manifests.manifest import (
     TensorSection,
 )
 from manifests.signing import generate_key, write_key
+from tests.fleet.postgresql import cluster, new_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +44,20 @@ if TYPE_CHECKING:
     from fleet.workspace import Workspace
 
 DIGEST = "sha256:" + "11" * 32
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Path]:
+    with cluster() as folder:
+        yield folder
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new database, of each kind."""
+    if request.param == "postgresql":
+        return new_database(request.getfixturevalue("postgresql"))
+    return f"sqlite:///{tmp_path / 'fleet.db'}"
 
 
 def describe(version: str, counter: int, target: str, files: dict[str, bytes]) -> Manifest:

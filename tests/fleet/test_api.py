@@ -127,8 +127,8 @@ def note_verdict(store: Store, kind: VerdictKind, score: float, *, decided: floa
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(f"sqlite:///{tmp_path / 'fleet.db'}")
+def store(database_url: str) -> Iterator[Store]:
+    opened = Store(database_url)
     yield opened
     opened.close()
 

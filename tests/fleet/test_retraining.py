@@ -21,7 +21,6 @@ from wire.sketches import LatencySketch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 BASELINE = BaselineSection(
     samples=1000,
@@ -43,8 +42,8 @@ def digest(version: str) -> str:
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'fleet.db'}"
+def url(database_url: str) -> str:
+    return database_url
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,6 +11,7 @@ from sqlalchemy import create_engine, inspect, text
 
 from fleet.errors import FleetError, UnreachableError
 from fleet.store import Store
+from fleet.store.database import _with_driver, bump_changes, count_changes
 from fleet.store.devices import PAST_BOOTS
 from fleet.store.releases import ReleaseRow
 from fleet.store.retraining import RequestRow, VerdictRow
@@ -26,8 +28,8 @@ OTHER = "sha256:" + "cd" * 32
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(f"sqlite:///{tmp_path / 'fleet.db'}")
+def store(database_url: str) -> Iterator[Store]:
+    opened = Store(database_url)
     yield opened
     opened.close()
 
@@ -259,15 +261,14 @@ def test_the_latest_verdict_of_each_device_is_found(store: Store) -> None:
     assert len(store.retraining.verdicts(BUNDLE)) == 3
 
 
-def test_a_database_of_another_schema_is_refused(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'fleet.db'}"
-    Store(url).close()
-    engine = create_engine(url)
+def test_a_database_of_another_schema_is_refused(database_url: str) -> None:
+    Store(database_url).close()
+    engine = create_engine(_with_driver(database_url))
     with engine.begin() as connection:
         connection.execute(text("UPDATE counters SET value = 99 WHERE name = 'schema'"))
     engine.dispose()
     with pytest.raises(FleetError, match="expected version 2, got 99"):
-        Store(url)
+        Store(database_url)
 
 
 def test_a_database_of_an_older_version_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
@@ -290,3 +291,40 @@ def test_a_database_of_an_older_version_is_refused_and_left_as_it_was(tmp_path: 
 def test_a_database_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match="does not answer"):
         Store(f"sqlite:///{tmp_path / 'missing' / 'fleet.db'}")
+
+
+def test_a_postgresql_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError, match="does not answer"):
+        Store(f"postgresql://fleet@/fleet?host={tmp_path}")
+
+
+@pytest.mark.parametrize("url", ["nonsense", "cobol://host/fleet"])
+def test_what_is_no_database_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(FleetError) as caught:
+        Store(url)
+    assert url not in str(caught.value)
+    assert caught.value.hint
+
+
+def test_those_who_write_at_once_take_turns(store: Store) -> None:
+    def bump(_: int) -> None:
+        for _ in range(10):
+            with store._database.writing() as connection:
+                before = count_changes(connection)
+                bump_changes(connection)
+                assert count_changes(connection) == before + 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(bump, range(4)))
+    with store._database.reading() as connection:
+        assert count_changes(connection) == 40
+
+
+def test_a_reader_sees_one_state_while_another_writes(store: Store) -> None:
+    with store._database.reading() as connection:
+        before = count_changes(connection)
+        with store._database.writing() as writer:
+            bump_changes(writer)
+        assert count_changes(connection) == before
+    with store._database.reading() as connection:
+        assert count_changes(connection) == before + 1
