@@ -14,6 +14,7 @@ import msgspec
 from manifests.canonical import canonical_json, parse_json, plain
 from manifests.digests import Digest
 from manifests.errors import InvalidManifestError
+from manifests.fpga import FpgaSection
 from manifests.pipeline import PipelineSection
 from manifests.references import check_references
 from manifests.section import DType, Name, Section, Size
@@ -204,6 +205,8 @@ class ResourcesSection(Section, frozen=True, kw_only=True):
     """Of them, how many do nothing but move bytes into another order (since 1.2)."""
     delegation: DelegationSection | None = None
     """As found on the machine that built the bundle (since 1.2)."""
+    fpga: FpgaSection | None = None
+    """Of hardware that the bundle itself is (since 1.2)."""
 
 
 class QuantizationSection(Section, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from manifests.errors import InvalidManifestError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from manifests.fpga import FpgaSection
     from manifests.manifest import BaselineSection, FeatureBaseline, Manifest
     from manifests.pipeline import InputPipeline, OutputPipeline
 
@@ -63,6 +64,22 @@ def _check_device(manifest: Manifest) -> None:
     if part is not None and part.operations > part.total:
         raise InvalidManifestError(
             "manifest.resources", f"{part.delegate} can't run {part.operations} operations: there are {part.total}"
+        )
+    if manifest.resources.fpga is not None:
+        _check_fpga(manifest.resources.fpga)
+
+
+def _check_fpga(fpga: FpgaSection) -> None:
+    placed = fpga.basis == "placed"
+    if placed != (fpga.seed is not None) or (placed and fpga.clock_mhz is None):
+        raise InvalidManifestError(
+            "manifest.resources", f"a seed and a clock are of a placed design: its figures are '{fpga.basis}'"
+        )
+    if fpga.basis == "estimate" and (fpga.clock_mhz is not None or fpga.netlist_vectors):
+        raise InvalidManifestError("manifest.resources", "an estimate has neither a reached clock nor a netlist")
+    if fpga.clock_mhz is not None and fpga.clock_mhz < fpga.clock_goal_mhz:
+        raise InvalidManifestError(
+            "manifest.resources", f"the clock is missed: expected {fpga.clock_goal_mhz:g} MHz, got {fpga.clock_mhz:g}"
         )
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from manifests.canonical import canonical_json
 from manifests.errors import InvalidManifestError, ManifestError
+from manifests.fpga import FpgaSection
 from manifests.manifest import (
     MANIFEST_LIMIT,
     DelegationSection,
@@ -247,6 +248,20 @@ FIGURES = ResourcesSection(
     transposes=1,
     delegation=DelegationSection(delegate="XNNPACK", operations=3, total=4),
 )
+PLACED = FpgaSection(
+    device="ecp5-25k",
+    architecture="sequential",
+    basis="placed",
+    clock_goal_mhz=25.0,
+    clock_mhz=31.27,
+    seed=2,
+    cells={"luts": 4100, "flip_flops": 1700, "dsps": 12, "memories": 9},
+    latency_cycles=310,
+    interval_cycles=210,
+    rtl_vectors=48,
+    netlist_vectors=48,
+    tools={"yosys": "0.70"},
+)
 
 
 def test_what_a_bundle_asks_of_a_device_is_decoded_as_it_was_encoded(manifest: Manifest) -> None:
@@ -270,6 +285,33 @@ def test_a_delegate_runs_no_more_operations_than_there_are(manifest: Manifest) -
     error = refusal(encode_manifest(replace(manifest, resources=replace(FIGURES, delegation=part))))
     assert error.code == "manifest.resources"
     assert "XNNPACK can't run 5 operations: there are 4" in str(error)
+
+
+def test_what_a_design_takes_of_an_fpga_is_decoded_as_it_was_encoded(manifest: Manifest) -> None:
+    """SPEC 3.8.4."""
+    encoded = encode_manifest(replace(manifest, resources=replace(FIGURES, fpga=PLACED)))
+    assert decode_manifest(encoded).resources.fpga == PLACED
+    jsonschema.Draft202012Validator(manifest_schema()).validate(json.loads(encoded))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"basis": "estimate", "seed": None}, "an estimate has neither a reached clock nor a netlist"),
+        ({"basis": "estimate", "seed": None, "clock_mhz": None}, "an estimate has neither"),
+        ({"seed": None}, "a seed and a clock are of a placed design: its figures are 'placed'"),
+        ({"clock_mhz": None}, "a seed and a clock are of a placed design"),
+        ({"basis": "synthesised"}, "its figures are 'synthesised'"),
+        ({"clock_mhz": 24.9}, "the clock is missed: expected 25 MHz, got 24.9"),
+    ],
+)
+def test_a_design_on_an_fpga_claims_no_more_than_its_basis_shows(
+    manifest: Manifest, changes: dict[str, object], message: str
+) -> None:
+    """SPEC 3.8.4."""
+    error = refusal(encode_manifest(replace(manifest, resources=replace(FIGURES, fpga=replace(PLACED, **changes)))))
+    assert error.code == "manifest.resources"
+    assert message in str(error)
 
 
 def test_a_file_is_found_by_its_path_and_the_golden_one_by_its_role(manifest: Manifest) -> None:
