@@ -111,7 +111,8 @@ class Normalize(msgspec.Struct, frozen=True, kw_only=True, tag="normalize"):
     def apply(self, values: Reals) -> Reals:
         """The shares."""
         total = np.abs(values).sum(axis=-1, keepdims=True)
-        return np.divide(values, total, out=np.zeros_like(values), where=total > 0)
+        shares: Reals = np.divide(values, total, out=np.zeros_like(values), where=total > 0)
+        return shares
 
 
 class ArgMax(msgspec.Struct, frozen=True, kw_only=True, tag="argmax"):
