@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from targets._target import Arrays, Artifact, Finding, Runner
 
 _VENDOR_TOOLCHAIN = Toolchain(
-    distributions=("hls4ml", "numpy", "onnx"),
+    distributions=("hls4ml", "numpy", "onnx", "onnxruntime", "qonnx"),
     executables=("g++",),
     environment="hls4ml",
     hint="apt install g++",

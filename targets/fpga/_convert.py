@@ -86,7 +86,7 @@ def convert(model: Path, options: Options, calibration: Arrays | None, out: Path
             identity=network_identity(out),
         )
         synthesis = _synthesised(built, place, vectors, options, out)
-    return describe(out, options, device, made, built, proof, synthesis)
+    return describe(out, options, device, clock, made, built, proof, synthesis)
 
 
 def place_of(options: Options) -> tuple[Board | None, Device]:

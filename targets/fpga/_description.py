@@ -9,6 +9,7 @@ import msgspec
 from agent.runtimes._fixed.layers import Conv, Dense
 from agent.runtimes._fixed.network import NETWORK_FILE, WEIGHTS_FILE
 from manifests.digests import digest_file
+from manifests.fpga import FpgaSection
 from manifests.manifest import (
     FileSection,
     QuantizationSection,
@@ -44,6 +45,7 @@ _MEDIA_TYPES = {
     ".hex": "text/plain",
     ".md": "text/markdown",
 }
+_CLOCK_DIGITS = 2
 _SURE = 1e-5
 """Relative error of the host's last steps in float64, shown as float32."""
 
@@ -126,12 +128,16 @@ def describe(  # noqa: PLR0913, PLR0917 - what convert found, each a thing of it
     out: Path,
     options: Options,
     device: Device,
+    clock_mhz: float,
     made: Made,
     built: Built,
     proof: Simulation,
     synthesis: Synthesis | None,
 ) -> Artifact:
-    """The artifact whose files stand below `out`; its report and card are written here."""
+    """The artifact whose files stand below `out`; its report and card are written here.
+
+    clock_mhz: what was asked for.
+    """
     report = _report(options, device, made, built, proof, synthesis)
     (out / REPORT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     (out / CARD_FILE).write_text("\n".join(_card(report)) + "\n", encoding="utf-8")
@@ -146,7 +152,9 @@ def describe(  # noqa: PLR0913, PLR0917 - what convert found, each a thing of it
             entry=NETWORK_FILE,
             operators=tuple(sorted({_kind(layer) for layer in network.layers})),
         ),
-        resources=ResourcesSection(disk_bytes=sum(file.size for file in files), macs=products(network)),
+        resources=ResourcesSection(
+            disk_bytes=sum(file.size for file in files), macs=products(network), fpga=_figures(report, clock_mhz)
+        ),
         quantization=QuantizationSection(
             scheme="ranks" if made.found is None else "fixed-point",
             calibration_samples=0 if made.samples is None else len(made.samples),
@@ -211,13 +219,47 @@ def _synthesis_report(synthesis: Synthesis) -> SynthesisReport:
     return SynthesisReport(
         cells=placement.cells,
         seed=placement.seed,
-        seeds_tried={str(trial.seed): round(trial.mhz, 2) for trial in placement.trials},
+        seeds_tried={str(trial.seed): round(trial.mhz, _CLOCK_DIGITS) for trial in placement.trials},
         goal_mhz=placement.goal_mhz,
-        achieved_mhz=round(placement.achieved_mhz, 2),
+        achieved_mhz=round(placement.achieved_mhz, _CLOCK_DIGITS),
         netlist_vectors=synthesis.netlist_matched,
         tools=placement.versions,
         bitstream=synthesis.bitstream,
     )
+
+
+def _figures(report: Report, clock_mhz: float) -> FpgaSection:
+    """What the manifest says of the design."""
+    simulator, _, version = report.simulator.partition(" ")
+    estimated = FpgaSection(
+        device=report.device,
+        architecture=report.architecture,
+        basis="estimate",
+        clock_goal_mhz=round(clock_mhz, _CLOCK_DIGITS),
+        cells=_counted(report.estimate),
+        latency_cycles=report.latency_cycles,
+        interval_cycles=report.interval_cycles,
+        rtl_vectors=report.rtl_vectors,
+        tools={simulator: version},
+    )
+    done = report.synthesis
+    if done is None:
+        return estimated
+    return msgspec.structs.replace(
+        estimated,
+        basis="placed",
+        clock_goal_mhz=round(done.goal_mhz, _CLOCK_DIGITS),
+        clock_mhz=done.achieved_mhz,
+        seed=done.seed,
+        cells=_counted(done.cells),
+        netlist_vectors=done.netlist_vectors,
+        tools=done.tools | estimated.tools,
+    )
+
+
+def _counted(cells: Cells) -> dict[str, int]:
+    """Cells by their kind, without the kinds of which there are none."""
+    return {name: count for name, count in msgspec.structs.asdict(cells).items() if count}
 
 
 def _notes(report: Report) -> list[str]:

@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 
 from manifests.digests import digest_file
+from manifests.fpga import FpgaSection
 from manifests.manifest import FileSection, QuantizationSection, ResourcesSection, RuntimeSection
-from targets._target import Artifact, TargetError, Toolchain
+from targets._target import Artifact, TargetError
 from targets.fpga._vendor.emulation import Emulation, write_emulation
 from targets.fpga._vendor.options import Vendor
 from targets.fpga._vendor.synthesis import synthesise
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
     from targets.fpga._vendor.synthesis import Report
     from targets.fpga._vendor.vendors import Compiler
 
-TOOLCHAIN = Toolchain(
-    distributions=("hls4ml", "qonnx", "onnx", "onnxruntime", "numpy"),
-    executables=("g++",),
-    environment="hls4ml",
-    hint="apt-get install g++, or your system's like",
-)
-"""What the vendor flow needs; the vendor's compiler itself may be missing."""
 KIND = "hls4ml"
 """Of the bundle's runtime: no agent runs it, the vendor's tools bring it to the device."""
 ENTRY = "project.tar"
@@ -42,6 +36,7 @@ _NOT_SYNTHESISED = "project emitted, not synthesised"
 _LIMIT = 0.05
 """Of the parity gate, on the root mean square; all numbers are rounded."""
 _SAMPLES = 64
+_CLOCK_DIGITS = 2
 _Float = TypeVar("_Float", np.float32, np.float64)
 
 
@@ -239,7 +234,10 @@ def _artifact(out: Path, options: Hls, made: _Made) -> Artifact:
         files=files,
         signature=made.shipped,
         runtime=RuntimeSection(kind=KIND, minimum=version("hls4ml"), entry=ENTRY),
-        resources=ResourcesSection(disk_bytes=sum(file.size for file in files)),
+        resources=ResourcesSection(
+            disk_bytes=sum(file.size for file in files),
+            fpga=_figures(made.report, options) if made.report is not None else None,
+        ),
         quantization=QuantizationSection(
             scheme=options.precision or f"fixed-{options.bits}", calibration_samples=made.watched
         ),
@@ -247,6 +245,23 @@ def _artifact(out: Path, options: Hls, made: _Made) -> Artifact:
         parity_limit=_LIMIT,
         parity_measure="rms",
         notes=tuple(_notes(made.described, made.compiler, made.report)),
+    )
+
+
+def _figures(report: Report, options: Hls) -> FpgaSection:
+    """What the manifest says of the design; no Verilog of it was simulated."""
+    from importlib.metadata import version
+
+    return FpgaSection(
+        device=options.part,
+        architecture=f"{options.strategy}, {options.io}",
+        basis="synthesised",
+        clock_goal_mhz=round(report.clock_goal_mhz, _CLOCK_DIGITS),
+        clock_mhz=None if report.clock_mhz is None else round(report.clock_mhz, _CLOCK_DIGITS),
+        cells=report.used,
+        latency_cycles=report.latency_cycles,
+        interval_cycles=report.interval_cycles,
+        tools={report.tool: report.version, "hls4ml": version("hls4ml")},
     )
 
 

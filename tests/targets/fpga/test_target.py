@@ -97,6 +97,36 @@ def test_the_report_claims_nothing_that_was_not_done(
     assert any(note.startswith("not synthesised; estimate for ecp5-85k") for note in artifact.notes)
 
 
+def test_the_manifest_tells_the_estimate_and_what_was_proved(
+    perceptron: tuple[Artifact, Path, onnx.ModelProto, np.ndarray],
+) -> None:
+    artifact, out, _, _ = perceptron
+    report = json.loads((out / "report.json").read_text())
+    figures = artifact.resources.fpga
+    assert figures is not None
+    assert (figures.device, figures.architecture, figures.basis) == ("ecp5-85k", "unrolled", "estimate")
+    assert (figures.clock_goal_mhz, figures.clock_mhz, figures.seed) == (25.0, None, None)
+    assert figures.cells == {name: count for name, count in report["estimate"].items() if count}
+    assert (figures.rtl_vectors, figures.netlist_vectors) == (12, 0)
+    assert figures.latency_cycles == report["latency_cycles"] > 0
+    assert [f"{name} {version}" for name, version in figures.tools.items()] == [report["simulator"]]
+
+
+def test_the_manifest_tells_what_was_placed_and_simulated_of_it(tmp_path: Path) -> None:
+    samples = GENERATOR.normal(size=(40, 3)).astype(np.float32)
+    artifact, _ = convert(
+        mlp((3, 2)), tmp_path, samples, device="ice40-up5k", clock_mhz=6, synthesis="placed", max_error=0.3
+    )
+    figures = artifact.resources.fpga
+    assert figures is not None
+    assert (figures.basis, figures.seed, figures.clock_goal_mhz) == ("placed", 1, 6.0)
+    assert figures.clock_mhz is not None
+    assert figures.clock_mhz >= figures.clock_goal_mhz
+    assert figures.cells["luts"] > 0
+    assert (figures.rtl_vectors, figures.netlist_vectors) == (12, 12)
+    assert {"yosys", "nextpnr-ice40"} <= figures.tools.keys()
+
+
 def test_the_same_model_gives_the_same_bytes(
     perceptron: tuple[Artifact, Path, onnx.ModelProto, np.ndarray], tmp_path: Path
 ) -> None:

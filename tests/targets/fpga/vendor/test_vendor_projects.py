@@ -96,6 +96,7 @@ def test_what_is_not_synthesised_says_so_and_claims_no_more(outcomes: dict[str, 
     found = outcomes["dense-vitis"]
     assert found["notes"][-1] == "project emitted, not synthesised"
     assert found["report"] is None
+    assert found["fpga"] is None
     assert set(found["files"]) == {"project.tar", "model.json"}
 
 
@@ -145,6 +146,10 @@ def test_each_vendors_report_is_read_into_one_form(tmp_path: Path, compilers: Pa
         assert "250.0 MHz of 200 MHz" in outcome["notes"][-1], (vendor, outcome)
         assert "5120 " in outcome["notes"][-1]
         assert outcome["notes"][-1].startswith(f"{COMPILERS[vendor].title} 2024.2 says")
+        assert outcome["fpga"]["basis"] == "synthesised"
+        assert outcome["fpga"]["clock_mhz"] == 250.0
+        assert 5120 in outcome["fpga"]["cells"].values()
+        assert outcome["fpga"]["tools"][COMPILERS[vendor].title] == "2024.2"
     report = found["vitis"]["report"]
     assert report["used"]["lut"] == 5120
     assert report["available"]["lut"] == 40000

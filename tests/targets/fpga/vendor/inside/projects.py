@@ -109,6 +109,7 @@ def outcome(name: str, vendor: str, options: dict[str, object], folder: Path) ->
         return {"code": error.code, "message": str(error), "hint": error.hint}
     digests = {file.path: hashlib.sha256((out / file.path).read_bytes()).hexdigest() for file in artifact.files}
     said = {"notes": artifact.notes, "files": digests, "scheme": artifact.quantization.scheme}
+    said["fpga"] = msgspec.to_builtins(artifact.resources.fpga)
     if not emulated:
         return said
     runner = EmulatedProject(artifact, out)
