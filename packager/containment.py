@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import errno
 import faulthandler
+import math
 import os
 import platform
 import signal
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from packager.errors import ConversionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_NO_NEW_PRIVS = 38
@@ -83,6 +84,23 @@ def limit_memory(size: int) -> None:
     # macOS refuses any limit below what is reserved already.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_DATA, (allowed, hard))
+
+
+@contextlib.contextmanager
+def limit_seconds(seconds: int) -> Iterator[None]:
+    """Let what is within work for about so many seconds of the processor's time; else SIGXCPU ends the process.
+
+    For libraries of C that a damaged file can send round in circles, where no exception would be seen.
+    """
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime) + seconds, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def record_crashes(path: Path) -> None:

@@ -226,6 +226,8 @@ def _cause(folder: Path, code: int) -> str:
     ended = f"by {_signal_name(-code)}" if code < 0 else f"with exit code {code}"
     if code == -signal.SIGKILL:
         ended += ", perhaps for want of memory"
+    if code == -signal.SIGXCPU:
+        ended += ": a library did not come to an end with the file, which may be damaged"
     lines = _tail(folder / _LOG).splitlines()
     return f"{ended}: {lines[-1].strip()}" if lines else ended
 

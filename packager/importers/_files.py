@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from typing import TYPE_CHECKING
 
 from packager.errors import ConversionError
@@ -27,6 +28,14 @@ def first_bytes(path: Path, count: int) -> bytes:
     """The first `count` bytes of the file, or all where it is shorter."""
     with path.open("rb") as stream:
         return stream.read(count)
+
+
+def is_zip(path: Path) -> bool:
+    """Whether it ends as a zip does; Python 3.11 raises where the end speaks of several disks."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
 
 
 def read_bounded(path: Path, limit: int) -> bytes:

@@ -28,8 +28,15 @@ _IR_VERSION = 9
 class Sink(Protocol):
     """Takes the operators of a graph, one by one."""
 
-    def add(self, operator: str, inputs: Sequence[str], attributes: Mapping[str, Attribute] | None = None) -> str:
-        """The name of the operator's only output; `operator` of ``ai.onnx.ml`` has that in front and a dot."""
+    def add(
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        attributes: Mapping[str, Attribute] | None = None,
+        *,
+        place: int = 0,
+    ) -> str:
+        """The name of the only output that is wanted, at that `place`; `operator` may have ``ai.onnx.ml.`` in front."""
         ...
 
     def constant(self, array: NDArray[np.generic]) -> str:
@@ -44,13 +51,20 @@ class Graph:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
 
-    def add(self, operator: str, inputs: Sequence[str], attributes: Mapping[str, Attribute] | None = None) -> str:
-        """The name of the operator's only output."""
+    def add(
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        attributes: Mapping[str, Attribute] | None = None,
+        *,
+        place: int = 0,
+    ) -> str:
+        """The name of the operator's only wanted output."""
         import onnx
 
         domain, _, kind = operator.rpartition(".")
         name = f"{kind}.{len(self._nodes)}"
-        node = onnx.helper.make_node(kind, list(inputs), [name], name=name, domain=domain)
+        node = onnx.helper.make_node(kind, list(inputs), [*[""] * place, name], name=name, domain=domain)
         node.attribute.extend(onnx.helper.make_attribute(key, value) for key, value in (attributes or {}).items())
         self._nodes.append(node)
         return name

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from packager.containment import limit_seconds
 from packager.errors import ConversionError
 from packager.importers._keras_config import SIZE_LIMIT as CONFIG_LIMIT
 
@@ -19,6 +20,8 @@ CONFIG = "config.json"
 SIZE_LIMIT = 2**31 - 1
 """Of all that is in the file once it is unpacked, in bytes: an ONNX file can't hold more."""
 _MOST_MEMBERS = 10_000
+_SECONDS = 20
+"""For HDF5 to find its way: what points at itself it follows for ever."""
 
 
 def is_keras_zip(path: Path) -> bool:
@@ -62,7 +65,7 @@ def hdf5_config(path: Path) -> bytes:
     import h5py
 
     try:
-        with h5py.File(path) as file:
+        with limit_seconds(_SECONDS), h5py.File(path) as file:
             _check_links(path, file)
             config = file.attrs.get("model_config")
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
@@ -103,7 +106,7 @@ def _check_hdf5(path: Path, stream: BinaryIO) -> None:
     import h5py
 
     try:
-        with h5py.File(stream) as file:
+        with limit_seconds(_SECONDS), h5py.File(stream) as file:
             _check_links(path, file)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise ConversionError("import.keras", f"the weights in '{path.name}' are damaged: {error}") from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import msgspec
 
 from packager.errors import ConversionError
+from packager.importers._files import is_zip
 from packager.importers._pickles import first_class, is_pickle, scan_pickle
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def library_of(path: Path) -> str:
     """
     if is_pickle(path):
         return first_class(path).partition(".")[0] or "pickle"
-    if not zipfile.is_zipfile(path):
+    if not is_zip(path):
         return ""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -62,7 +63,7 @@ def read_object(path: Path, options: Options, namespaces: frozenset[str]) -> Rea
     Raises:
         ConversionError: it can't be read, or is not safe to read and not trusted.
     """
-    return Read(_read_skops(path, namespaces), ()) if zipfile.is_zipfile(path) else _read_pickle(path, options)
+    return Read(_read_skops(path, namespaces), ()) if is_zip(path) else _read_pickle(path, options)
 
 
 def _read_skops(path: Path, namespaces: frozenset[str]) -> object:

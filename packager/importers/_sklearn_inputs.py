@@ -72,7 +72,7 @@ def inputs_of(estimator: BaseEstimator) -> Inputs:
     first = _first(estimator)
     if type(first).__name__ in _WORDS or (_is_union(first) and _reads_text(first)):
         return Inputs({TEXT_INPUT: "string"}, 0, (), framed=False)
-    features = getattr(estimator, "n_features_in_", None)
+    features = 1 if hasattr(estimator, "X_thresholds_") else getattr(estimator, "n_features_in_", None)
     if not isinstance(features, int):
         raise ConversionError(
             "import.sklearn",

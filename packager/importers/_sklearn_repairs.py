@@ -15,11 +15,23 @@ if TYPE_CHECKING:
     from packager.importers._graph import Sink
 
 WRONG = {
+    "AdditiveChi2Sampler": "ONNX has no operator for it",
+    "BisectingKMeans": "which cluster is nearest is asked step by step",
     "HashingVectorizer": "ONNX has no operator for its hash",
-    "KNNImputer": "skl2onnx fills in other values where a row is one of the training data",
-    "MissingIndicator": "skl2onnx marks nothing",
+    "LabelPropagation": "it goes by the training data's own neighbours",
+    "LabelSpreading": "it goes by the training data's own neighbours",
+    "RadiusNeighborsClassifier": "skl2onnx fails where no neighbour is near enough",
+    "RandomTreesEmbedding": "what it makes is sparse",
+    "RadiusNeighborsRegressor": "skl2onnx fails where no neighbour is near enough",
 }
 """By class: what is wrong, seen by comparison with scikit-learn; or why there is nothing."""
+_ITERATIVE = frozenset(
+    {"BernoulliRBM", "DictionaryLearning", "IterativeImputer", "LatentDirichletAllocation",
+     "MiniBatchDictionaryLearning", "MiniBatchNMF", "NMF", "SparseCoder"}
+)  # fmt: skip
+"""Which solve something anew for each row, or draw it by chance."""
+_MANIFOLDS = frozenset({"Isomap", "KNeighborsTransformer", "LocallyLinearEmbedding", "RadiusNeighborsTransformer"})
+"""Which go by the graph of the training data's neighbours."""
 
 
 def write_scaler(sink: Sink, source: str, scaler: BaseEstimator) -> str:
@@ -62,6 +74,19 @@ def write_isotonic(sink: Sink, source: str, regression: BaseEstimator) -> str:
     return sink.add("Add", [of_line(values[:-1]), rise])
 
 
+def write_single_isotonic(sink: Sink, source: str, regression: BaseEstimator) -> str:
+    """The same for a regression that stands alone, which may say nothing of what is outside of its training data."""
+    import numpy as np
+
+    written = write_isotonic(sink, source, regression)
+    if regression.out_of_bounds != "nan":
+        return written
+    ends = [sink.constant(np.array(place, dtype=np.float64)) for place in (regression.X_min_, regression.X_max_)]
+    wide = sink.add("Cast", [source], {"to": 11})
+    outside = sink.add("Or", [sink.add("Less", [wide, ends[0]]), sink.add("Greater", [wide, ends[1]])])
+    return sink.add("Where", [outside, sink.constant(np.array(np.nan, dtype=np.float32)), written])
+
+
 @contextlib.contextmanager
 def lines_between_thresholds(sink_of: Callable[[object, object], Sink]) -> Iterator[None]:
     """skl2onnx with calibration by isotonic regression as scikit-learn has it; its own takes the nearest threshold."""
@@ -91,12 +116,14 @@ def refuse_wrong(estimator: BaseEstimator) -> None:
     for part in _parts(estimator):
         name = type(part).__name__
         reason = WRONG.get(name, "")
-        if name.startswith("KNeighbors") and part.weights == "distance":
+        if name in _ITERATIVE:
+            reason = "each row is solved by rounds, or by chance"
+        if name in _MANIFOLDS:
+            reason = "it goes by the graph of the training data's neighbours"
+        if name in {"KNeighborsClassifier", "KNeighborsRegressor"} and part.weights == "distance":
             name, reason = f"{name}(weights='distance')", "skl2onnx divides by the distance, also where it is zero"
         if name == "CalibratedClassifierCV" and part.method == "temperature":
             name, reason = f"{name}(method='temperature')", "skl2onnx knows no such calibration"
-        if name == "SimpleImputer" and part.add_indicator:
-            name, reason = "SimpleImputer(add_indicator=True)", WRONG["MissingIndicator"]
         if reason:
             raise ConversionError(
                 "import.sklearn",

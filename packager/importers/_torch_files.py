@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from packager.errors import ConversionError
+from packager.importers._files import is_zip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +87,7 @@ def describe_script(path: Path) -> Script:
 
 def pickled_classes(path: Path) -> tuple[str, ...]:
     """The classes that a file of torch.save names, beside those that tensors are made of; nothing of it is run."""
-    if zipfile.is_zipfile(path):
+    if is_zip(path):
         with open_archive(path) as archive:
             name = next(entry for entry in archive.namelist() if entry.partition("/")[2] == "data.pkl")
             encoded = read_member(path, archive, name)[:_PICKLE_LIMIT]
