@@ -42,7 +42,7 @@ check: development toolchains
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.ci/debian docker-registry
+	.ci/debian docker-registry iverilog g++
 	$(PYTHON) -m pytest -q -n 2 tests/docs
 	$(UV) run --quiet --locked --isolated --no-default-groups --extra pack pack --help >/dev/null
 	$(UV) run --quiet --locked --isolated --no-default-groups pack-agent --help >/dev/null
@@ -110,7 +110,7 @@ bench-fpga: development
 	$(PYTHON) -m bench.fpga $(ARGS)
 
 docs: development toolchains
-	.ci/debian docker-registry
+	.ci/debian docker-registry iverilog g++
 	$(PYTHON) -m pytest -q -n 2 tests/docs
 
 # What a user installs; nothing is taken away that `development` brought.
