@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from manifests.bundle import Bundle
+    from manifests.fpga import FpgaSection
     from manifests.manifest import FeatureBaseline, HardwareSection, Manifest, ResourcesSection, TensorSection
     from manifests.pipeline import InputPipeline, OutputPipeline
     from packager.quantities import Unit
@@ -146,6 +147,9 @@ def _runtime(manifest: Manifest) -> Iterable[tuple[str, str]]:
     if resources.delegation is not None:
         part = resources.delegation
         yield "delegated", f"{part.operations} of {part.total} operations, to {part.delegate}"
+    if resources.fpga is not None:
+        yield "hardware", ", ".join(_design(resources.fpga))
+        yield "proved", ", ".join(_proof(resources.fpga))
     calibrated = f", calibrated on {quantization.calibration_samples} samples"
     yield (
         "quantized",
@@ -176,6 +180,25 @@ def _operations(resources: ResourcesSection) -> Iterable[str]:
     yield f"{sum(resources.operations.values())} ({kinds})"
     if resources.transposes is not None:
         yield f"{resources.transposes} transposes left"
+
+
+def _design(fpga: FpgaSection) -> Iterable[str]:
+    """Cells, clock and cycles of a design on an FPGA, and where the figures come from."""
+    yield f"{fpga.architecture} on {fpga.device}" if fpga.device else fpga.architecture
+    for name, count in fpga.cells.items():
+        yield f"{count:,} {name.replace('_', ' ')}"
+    reached = "" if fpga.clock_mhz is None else f"{fpga.clock_mhz:g} of "
+    yield f"{reached}{fpga.clock_goal_mhz:g} MHz{' asked for' if fpga.clock_mhz is None else ''}"
+    if fpga.latency_cycles is not None:
+        yield f"{fpga.latency_cycles:,} cycles"
+    yield fpga.basis if fpga.seed is None else f"{fpga.basis} with seed {fpga.seed}"
+
+
+def _proof(fpga: FpgaSection) -> Iterable[str]:
+    """Over how many samples simulations of the design were right to the last bit; nothing where none was run."""
+    for what, vectors in (("RTL", fpga.rtl_vectors), ("netlist", fpga.netlist_vectors)):
+        if vectors:
+            yield f"{vectors} samples in {what}"
 
 
 def _gates(manifest: Manifest) -> Iterable[RenderableType]:

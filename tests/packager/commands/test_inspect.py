@@ -4,9 +4,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from manifests.bundle import write_bundle
+from manifests.fpga import FpgaSection
 from manifests.manifest import Manifest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
     from tests.packager.commands.conftest import Stored
@@ -50,6 +54,35 @@ def test_inspect_shows_what_a_bundle_takes_of_a_device(pack: Pack, stored: Store
         "4 of 5 operations, to XNNPACK",
     ):
         assert shown in ran.out
+
+
+def test_inspect_shows_a_design_on_an_fpga_and_over_what_it_was_proved(pack: Pack, stored: Stored, files: Path) -> None:
+    manifest = stored.bundle.manifest
+    design = FpgaSection(
+        device="ecp5-25k",
+        architecture="sequential",
+        basis="placed",
+        clock_goal_mhz=25.0,
+        clock_mhz=31.27,
+        seed=2,
+        cells={"luts": 4100, "flip_flops": 1700},
+        latency_cycles=310,
+        rtl_vectors=48,
+        netlist_vectors=12,
+    )
+    figures = msgspec.structs.replace(manifest.resources, fpga=design)
+    named = msgspec.structs.replace(manifest.bundle, target="fpga")
+    write_bundle(stored.layout, msgspec.structs.replace(manifest, bundle=named, resources=figures), files)
+    shown = " ".join(pack("inspect", "digits:3@fpga", at=stored.project).out.split())
+    assert (
+        "sequential on ecp5-25k, 1,700 flip flops, 4,100 luts, 31.27 of 25 MHz, 310 cycles, placed with seed 2" in shown
+    )
+    assert "48 samples in RTL, 12 samples in netlist" in shown
+    estimated = msgspec.structs.replace(design, basis="estimate", clock_mhz=None, seed=None, netlist_vectors=0)
+    figures = msgspec.structs.replace(manifest.resources, fpga=estimated)
+    write_bundle(stored.layout, msgspec.structs.replace(manifest, bundle=named, resources=figures), files)
+    shown = " ".join(pack("inspect", "digits:3@fpga", at=stored.project).out.split())
+    assert "25 MHz asked for, 310 cycles, estimate" in shown
 
 
 def test_a_name_that_no_bundle_has_exits_2_and_says_what_there_is(pack: Pack, stored: Stored) -> None:
