@@ -18,7 +18,7 @@ from packager.errors import ConfigError
 from packager.fingerprints import code_digest
 from packager.importers.detection import detect_framework, open_importer
 from packager.jobs import conversion, importation
-from packager.registry import source_of
+from packager.registry import installed_version, source_of
 from packager.samples import DataFile, DataFiles
 from packager.sources.finding import fetch_model
 from packager.toolchains.choice import choose_interpreter
@@ -108,8 +108,9 @@ class Steps:
         model = self._project.model
         framework, path = detect_framework(fetched.path, wanted=model.framework)
         importer = open_importer(framework)
+        parts = (name for name in getattr(importer, "PARTS", ()) if installed_version(name) is not None)
         interpreter = choose_interpreter(
-            importer.DISTRIBUTIONS, extra=importer.EXTRA, toolchain=getattr(importer, "TOOLCHAIN", "")
+            (*importer.DISTRIBUTIONS, *parts), extra=importer.EXTRA, toolchain=getattr(importer, "TOOLCHAIN", "")
         )
         task = TaskSection()
         if model.task is not None:

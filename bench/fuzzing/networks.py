@@ -51,7 +51,8 @@ def frozen_graphs(folder: Path) -> None:
     module = _module()
     for name, function in (("line", module.line), ("loop", module.loop)):
         frozen = convert_variables_to_constants_v2(function.get_concrete_function())
-        (folder / f"{name}.pb").write_bytes(frozen.graph.as_graph_def().SerializeToString())
+        graph = frozen.graph.as_graph_def()
+        (folder / f"{name}.pb").write_bytes(graph.SerializeToString(deterministic=True))
 
 
 def programs(folder: Path) -> None:

@@ -65,7 +65,8 @@ class Importer(Protocol):
     """The extra of packtrain that brings them.
 
     A module may also have a ``TOOLCHAIN``: the name of the environment that brings them where they are not installed
-    beside packtrain.
+    beside packtrain; and ``PARTS``: distributions that a model of this framework may have parts of, whose versions
+    count as well where they are installed.
     """
     TOLERANCE: float
     """The largest difference to the framework's predictions that is rounding, relative to the largest prediction."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DISTRIBUTIONS = ("scikit-learn", "skl2onnx", "skops")
 EXTRA = "sklearn"
+PARTS = ("catboost", "lightgbm", "xgboost")
 TOLERANCE = 1e-3
 
 _NAMESPACES = frozenset({"catboost", "collections", "lightgbm", "numpy", "scipy", "sklearn", "xgboost"})

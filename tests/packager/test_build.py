@@ -253,6 +253,26 @@ def test_a_changed_option_data_file_or_toolchain_misses_the_cache(
     assert not plan(load_project(folder))[0].cached
 
 
+def test_another_version_of_a_library_that_an_estimator_may_have_parts_of_misses_the_cache(
+    project: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import skops.io
+    from sklearn.linear_model import LogisticRegression
+
+    from packager import fingerprints
+
+    folder = project("[targets.null]\n")
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    skops.io.dump(LogisticRegression().fit(rows, rows[:, 0] > 0), folder / "model.skops")
+    document = '[model]\nname = "digits"\nsource = "model.skops"\n[targets.null]\n'
+    (folder / "pack.toml").write_text(document)
+    build_in(folder)
+    assert plan(load_project(folder))[0].steps[1].cached
+    installed = fingerprints.installed_version
+    monkeypatch.setattr(fingerprints, "installed_version", lambda name: "9.9" if name == "xgboost" else installed(name))
+    assert not plan(load_project(folder))[0].steps[1].cached
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
