@@ -26,7 +26,7 @@ SHELL := /bin/sh
 UV := .ci/uv
 PYTHON := .venv/bin/python
 RUNTIME := --extra pack --extra sklearn --extra mlflow --extra tflite --extra onnxruntime --extra litert --extra fleet
-DEBIAN := mosquitto chromium docker-registry gcc-arm-none-eabi libnewlib-arm-none-eabi iverilog g++ mono-mcs mono-runtime kotlin default-jre-headless postgresql
+DEBIAN := mosquitto chromium docker-registry gcc-arm-none-eabi libnewlib-arm-none-eabi iverilog g++ mono-mcs mono-runtime kotlin default-jre-headless postgresql skopeo buildah
 
 .PHONY: demo test check oracle-coreml hw-test-coreml hw-test-winml bench bench-import fuzz-import bench-coreml bench-coreml-peers bench-edge bench-lowering bench-quantization coverage-coreml coverage-edge hw-test-edge-arm hw-test-fpga docs environment development toolchains toolchain-locks bench-onnx bench-serve bench-score bench-fpga bench-fpga-designs
 
