@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from packager.errors import ConversionError
+from packager.hub.graph import all_nodes, domain_of
 
 if TYPE_CHECKING:
     import onnx
@@ -37,8 +38,10 @@ def run(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
         for size in entry.type.tensor_type.shape.dim:
             if _is_free(size):
                 size.Clear()
+    # Behind an operator of ai.onnx.ml there are no types to be strict about: ONNX infers none for ensembles.
+    strict = not any(domain_of(node.domain) for node in all_nodes(model.graph))
     try:
-        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        return onnx.shape_inference.infer_shapes(model, strict_mode=strict, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
         raise ConversionError("hub.shapes", f"shapes can't be inferred: {error}") from error
 

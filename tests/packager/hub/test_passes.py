@@ -171,6 +171,30 @@ def test_free_dimensions_get_their_values_and_all_shapes_follow() -> None:
     assert not bind_dimensions.ensures(bound, form())
 
 
+def test_behind_an_ensemble_of_trees_there_are_no_types_to_be_strict_about() -> None:
+    trees = helper.make_node(
+        "TreeEnsembleRegressor",
+        ["x"],
+        ["scores"],
+        domain="ai.onnx.ml",
+        n_targets=1,
+        nodes_treeids=[0],
+        nodes_nodeids=[0],
+        nodes_featureids=[0],
+        nodes_modes=["LEAF"],
+        nodes_values=[0.0],
+        nodes_truenodeids=[0],
+        nodes_falsenodeids=[0],
+        target_treeids=[0],
+        target_nodeids=[0],
+        target_ids=[0],
+        target_weights=[1.0],
+    )
+    model = graph_of([trees, helper.make_node("Identity", ["scores"], ["y"])], {"y": ["N", 1]})
+    bound = bind_dimensions.run(model, form(dimensions={"N": 2}))
+    assert [size.dim_value for size in bound.graph.input[0].type.tensor_type.shape.dim] == [2, 4]
+
+
 def test_a_dimension_of_minus_one_is_free() -> None:
     model = graph_of([helper.make_node("Relu", ["x"], ["y"])], {"y": [-1, 4]})
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
