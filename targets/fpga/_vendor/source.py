@@ -129,6 +129,10 @@ def _cut_tail(model: onnx.ModelProto, *, softmax_on_host: bool) -> tuple[str, ..
     shape = _shape(shape_inference.infer_shapes(model), value)
     for node in tail:
         graph.node.remove(node)
+    # What becomes an output may not be listed as an inner value too: qonnx refuses two entries of one name.
+    kept = [entry for entry in graph.value_info if entry.name != value]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
     del graph.output[:]
     graph.output.append(onnx.helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, shape))
     return tuple(node.op_type for node in reversed(tail))
