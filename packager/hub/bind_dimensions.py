@@ -38,7 +38,7 @@ def run(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
         for size in entry.type.tensor_type.shape.dim:
             if _is_free(size):
                 size.Clear()
-    # Behind an operator of ai.onnx.ml there are no types to be strict about: ONNX infers none for ensembles.
+    # Behind an operator of ai.onnx.ml there may be no types to be strict about: ONNX infers none for early ones.
     strict = not any(domain_of(node.domain) for node in all_nodes(model.graph))
     try:
         return onnx.shape_inference.infer_shapes(model, strict_mode=strict, data_prop=True)
