@@ -96,9 +96,7 @@ def test_the_same_seed_gives_the_same_bytes(built: Built, tmp_path: Path) -> Non
         assert placement.bitstream.read_bytes() == built.placement.bitstream.read_bytes()
 
 
-def test_a_clock_that_no_seed_meets_fails_with_every_number(built: Built, tmp_path: Path) -> None:
-    if built.netlist.design.place.device.family != "ice40":
-        pytest.skip("one family is enough")
+def test_a_clock_that_no_seed_meets_fails_with_every_number(tmp_path: Path) -> None:
     place = Place(device=DEVICES["ice40-up5k"], clock_hz=90_000_000, baud=1_000_000)
     netlist = synthesise(write_design(sums(tmp_path), place, tmp_path))
     with pytest.raises(TargetError, match=r"expected 90 MHz, got \d+\.\d with seed 1, \d+\.\d with seed 2") as raised:
