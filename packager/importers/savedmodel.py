@@ -103,7 +103,8 @@ def _read_graph(path: Path, options: Options) -> Imported:
 
     graph = _parse(path, tf.compat.v1.GraphDef())
     taken = {entry.removeprefix("^").partition(":")[0] for node in graph.node for entry in node.input}
-    inputs = [node.name for node in graph.node if node.op == "Placeholder"]
+    # Frozen functions of loops leave placeholders that nothing takes.
+    inputs = [node.name for node in graph.node if node.op == "Placeholder" and node.name in taken]
     outputs = [node.name for node in graph.node if node.name not in taken and node.op not in _NO_RESULT]
     if not inputs or not outputs:
         raise ConversionError("import.savedmodel", f"'{path.name}' has no placeholder, or computes nothing from it")

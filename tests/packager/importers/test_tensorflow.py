@@ -76,6 +76,7 @@ def outcomes(folder: Path, real: dict[str, Path]) -> Outcomes:
         "linked.keras",
         "unknown.keras",
         "frozen.pb",
+        "loop.pb",
         "leaking.pb",
         "cut.pb",
     )
@@ -143,8 +144,9 @@ def test_a_real_savedmodel_predicts_what_tensorflow_does(outcomes: Outcomes) -> 
         ("curve", {"a": ["float32", "N", 3]}, {"p": ["float32", "N"], "q": ["float32", "N", 2]}),
         ("old", {"taken": ["float32", "N", 3]}, {"out": ["float32", "N", 2]}),
         ("frozen.pb", {"x": ["float32", "N", 3]}, {"Identity": ["float32", "N", 2]}),
+        ("loop.pb", {"x": ["float32", "N", 3]}, {"Identity": ["float32", "N", 3]}),
     ],
-    ids=["default-signature", "named-signature", "tensorflow-1", "frozen-graph"],
+    ids=["default-signature", "named-signature", "tensorflow-1", "frozen-graph", "frozen-loop"],
 )
 def test_a_graph_of_tensorflow_is_imported(
     outcomes: Outcomes, name: str, inputs: dict[str, object], outputs: dict[str, object]

@@ -123,6 +123,12 @@ class Module(tf.Module):
     def curve(self, a: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"q": tf.exp(a @ self.weights), "p": tf.reduce_sum(a, 1)}
 
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
+    def loop(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        for _ in tf.range(3):
+            x = tf.tanh(x) * 2.0
+        return {"y": x}
+
 
 class Leaking(tf.Module):
     """Writes a file whenever it is run."""
@@ -159,7 +165,7 @@ def write_saved(folder: Path) -> None:
     tf.saved_model.save(module, str(folder / "ambiguous"), signatures={"line": module.line, "curve": module.curve})
     tf.saved_model.save(leaking, str(folder / "leaking"), signatures=leaking.leak)
     write_old(folder)
-    for name, function in (("frozen", module.line), ("leaking", leaking.leak)):
+    for name, function in (("frozen", module.line), ("loop", module.loop), ("leaking", leaking.leak)):
         frozen = convert_variables_to_constants_v2(function.get_concrete_function())
         (folder / f"{name}.pb").write_bytes(frozen.graph.as_graph_def().SerializeToString())
     write_dangling(folder)
